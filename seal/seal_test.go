@@ -271,8 +271,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add("b", good[:headerSize])
 	f.Add("", []byte(magic))
 	f.Fuzz(func(t *testing.T, name string, sealed []byte) {
-		_, err := k.Open(name, sealed)
-		if err == nil && !(name == "a" && bytes.Equal(sealed, good)) {
+		// Another process of the fuzzer may have sealed it, so its bytes are not known here.
+		got, err := k.Open(name, sealed)
+		if err == nil && !(name == "a" && string(got.Reveal()) == "secret") {
 			t.Fatal("something opened that was not sealed")
 		}
 		k.Stale(sealed)
