@@ -1,6 +1,7 @@
 module github.com/brevet-pim/brevet
 
 go 1.26.0
+
 require (
 	connectrpc.com/connect v1.21.1 // indirect
 	github.com/cedar-policy/cedar-go v1.9.0 // indirect
@@ -31,6 +32,7 @@ require (
 	golang.org/x/sys v0.50.0 // indirect
 	golang.org/x/term v0.48.0 // indirect
 	golang.org/x/text v0.44.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	modernc.org/libc v1.80.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
