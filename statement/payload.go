@@ -1,26 +1,84 @@
 package statement
 
-import "github.com/brevet-pim/brevet"
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+)
+
+// Kind says what sort of statement a payload is.
+type Kind string
+
+// The kinds of statement. Root to KindMachine form the roster chain, KindCatalog another.
+const (
+	KindRoot       Kind = "root"
+	KindEnrol      Kind = "enrol"
+	KindRetire     Kind = "retire"
+	KindReinstate  Kind = "reinstate"
+	KindMachine    Kind = "machine"
+	KindCatalog    Kind = "catalog"
+	KindRequest    Kind = "request"
+	KindApproval   Kind = "approval"
+	KindRevocation Kind = "revocation"
+	KindIntent     Kind = "intent"
+	KindGrant      Kind = "grant"
+	KindStatus     Kind = "status" // asked for by package proof; see Status
+	KindSignIn     Kind = "signin"
+)
+
+// Kinds lists every kind.
+func Kinds() []Kind {
+	return []Kind{KindRoot, KindEnrol, KindRetire, KindReinstate, KindMachine, KindCatalog,
+		KindRequest, KindApproval, KindRevocation, KindIntent, KindGrant, KindStatus, KindSignIn}
+}
+
+// Payload is what a statement says: one of the structs of this file.
+type Payload interface {
+	// StatementKind returns the kind of statement that the payload is, whatever its fields hold.
+	StatementKind() Kind
+	// Head returns the header.
+	Head() Header
+	// Validate returns an Invalid error that names the first field whose value no statement
+	// may have. Whether the statement is in place, in date and rightly signed is not its matter.
+	Validate() error
+}
+
+// Chained is a payload of the roster or of the catalog chain.
+type Chained interface {
+	Payload
+	// Place returns the statement's place in its chain.
+	Place() Link
+}
 
 // Header stands at the head of every payload.
 type Header struct {
-	Org   string `json:"org"`   // id of the organisation's first root; empty only in that root
+	Org   ID     `json:"org"`   // id of the organisation's first root; empty only in that root
 	Nonce string `json:"nonce"` // 128 random bits, hex, so that no two statements are alike
 	At    int64  `json:"at"`    // when it was said, microseconds since 1970 UTC
 	Until int64  `json:"until"` // after this it can no longer be used for the first time; for keys see Enrolment
 }
 
-// Link places a statement in a chain: the roster or the catalog chain.
-type Link struct {
-	Number   int64  `json:"number"`   // 1 for the first of the chain, then without gaps
-	Previous string `json:"previous"` // id of the one before; empty for the first
+// NewHeader returns a header with a fresh nonce for a statement made at the given time that
+// can be used first until the given end.
+func NewHeader(org ID, at, until time.Time) Header {
+	var nonce [16]byte
+	rand.Read(nonce[:]) // never fails (crypto/rand, Go 1.24)
+	return Header{Org: org, Nonce: hex.EncodeToString(nonce[:]), At: at.UnixMicro(), Until: until.UnixMicro()}
 }
 
-// Key is a public key that signs statements.
-type Key struct {
-	Kind   string `json:"kind"`   // KindSSH, KindEd25519 or KindECDSA
-	Public string `json:"public"` // KindSSH: "ssh-ed25519 AAAA…" without a comment; else SubjectPublicKeyInfo, base64
+// Head returns the header itself.
+func (h Header) Head() Header { return h }
+
+// Link places a statement in a chain: the roster or the catalog chain.
+type Link struct {
+	Number   int64 `json:"number"`   // 1 for the first of the chain, then without gaps
+	Previous ID    `json:"previous"` // id of the one before; empty for the first
 }
+
+// Place returns the link itself.
+func (l Link) Place() Link { return l }
 
 // Use is what an enrolled key of a person may be used for.
 type Use string
@@ -41,7 +99,8 @@ type Root struct {
 	Founders  []Founder `json:"founders"`
 	Threshold int64     `json:"threshold"` // persons who must sign roster statements
 	Log       Log       `json:"log"`
-	// RelyingParty and Origins bind WebAuthn signatures; empty until the portal has them.
+	// RelyingParty and Origins will bind WebAuthn signatures. Nothing enforces them yet, so
+	// a root that fills them is refused.
 	RelyingParty string   `json:"relying_party"`
 	Origins      []string `json:"origins"`
 }
@@ -65,8 +124,8 @@ type Enrol struct {
 	Enrolments []Enrolment `json:"enrolments"`
 }
 
-// Enrolment is one key for one identity. Possession is the new key's own signature, base64 of the
-// SSHSIG blob, over the PossessionPayload made of the same fields (see Possession).
+// Enrolment is one key for one identity. Possession is the new key's own signature,
+// base64, over the Possession made of the same fields.
 type Enrolment struct {
 	Person     brevet.PersonID     `json:"person"`
 	Kind       brevet.IdentityKind `json:"kind"`
@@ -81,7 +140,7 @@ type Enrolment struct {
 
 // Possession is what a new key signs to show that its holder has it and wants this enrolment.
 type Possession struct {
-	Org    string          `json:"org"`
+	Org    ID              `json:"org"`
 	Person brevet.PersonID `json:"person"`
 	Key    Key             `json:"key"`
 	Code   string          `json:"code"`
@@ -102,7 +161,7 @@ type Reinstate struct {
 	Header
 	Link
 	Person     brevet.PersonID `json:"person"`
-	Revocation string          `json:"revocation"` // id of the suspension
+	Revocation ID              `json:"revocation"` // id of the suspension
 	Reason     string          `json:"reason"`
 }
 
@@ -124,7 +183,7 @@ const (
 	KeyHostCA     MachineUse = "ssh-host-ca" // signs SSH host certificates
 	KeyX509CA     MachineUse = "x509-ca"     // signs TLS certificates
 	KeyCheckpoint MachineUse = "checkpoint"  // signs or cosigns checkpoints of the log
-	KeySeal       MachineUse = "seal"        // recordings are sealed to it (X25519, base64)
+	KeySeal       MachineUse = "seal"        // recordings are sealed to it (X25519)
 )
 
 // Machine says that a gateway, issuer, log or recorder is the organisation's own. A later
@@ -192,7 +251,7 @@ type Seen struct {
 // asked for, or narrower in duration, targets or logins.
 type Approval struct {
 	Header
-	Request string          `json:"request"` // statement id
+	Request ID              `json:"request"` // statement id
 	By      brevet.PersonID `json:"by"`
 	Stage   int64           `json:"stage"` // index of the stage it counts for
 	Terms
@@ -221,12 +280,12 @@ type Revocation struct {
 // spends its request.
 type Intent struct {
 	Header
-	Request string `json:"request"` // statement id
+	Request ID `json:"request"` // statement id
 	Terms
 	Bundle    string   `json:"bundle"`    // SHA-256, hex, of what it rests on
-	Roster    string   `json:"roster"`    // id of the roster's head
-	Catalog   string   `json:"catalog"`   // id of the catalog's head
-	Approvals []string `json:"approvals"` // statement ids, sorted
+	Roster    ID       `json:"roster"`    // id of the roster's head
+	Catalog   ID       `json:"catalog"`   // id of the catalog's head
+	Approvals []ID     `json:"approvals"` // statement ids, sorted
 	Policies  []string `json:"policies"`  // that decided, sorted
 }
 
@@ -234,17 +293,28 @@ type Intent struct {
 type Grant struct {
 	Header
 	ID      brevet.GrantID `json:"id"`
-	Request string         `json:"request"` // statement id
+	Request ID             `json:"request"` // statement id
 	Terms
-	From      int64    `json:"from"` // microseconds
-	To        int64    `json:"to"`   // microseconds; every credential ends by then
-	Approvals []string `json:"approvals"`
-	Roster    string   `json:"roster"`
-	Catalog   string   `json:"catalog"`
-	Intent    string   `json:"intent"`       // statement id
-	Index     int64    `json:"intent_index"` // its place in the log
-	Serial    string   `json:"serial"`       // of the certificate, decimal
-	Cert      string   `json:"certificate"`  // SHA-256, hex, of the certificate's wire form
+	From      int64  `json:"from"` // microseconds
+	To        int64  `json:"to"`   // microseconds; every credential ends by then
+	Approvals []ID   `json:"approvals"`
+	Roster    ID     `json:"roster"`
+	Catalog   ID     `json:"catalog"`
+	Intent    ID     `json:"intent"`       // statement id
+	Index     int64  `json:"intent_index"` // its place in the log
+	Serial    string `json:"serial"`       // of the certificate, decimal
+	Cert      string `json:"certificate"`  // SHA-256, hex, of the certificate's wire form
+}
+
+// Status is the issuer's word that at At, having followed the log up to Size, it had heard of no
+// revocation of the grant, of its person, of the person's key or of the holder. It is good
+// until Until, a minute later.
+type Status struct {
+	Header
+	Grant   brevet.GrantID `json:"grant"`
+	Size    int64          `json:"size"`
+	Roster  ID             `json:"roster"`  // id of the roster's head
+	Catalog ID             `json:"catalog"` // id of the catalog's head
 }
 
 // SignIn proves to a server who is at the other end of a TLS connection. It gives no privilege.
