@@ -797,30 +797,29 @@ func (*ReportRefusalResponse) Descriptor() ([]byte, []int) {
 	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{13}
 }
 
-type PutChunkRequest struct {
+type PutChunksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	Index         int32                  `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
-	Sealed        []byte                 `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	First         int32                  `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"` // index of the first of them
+	Chunks        [][]byte               `protobuf:"bytes,3,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *PutChunkRequest) Reset() {
-	*x = PutChunkRequest{}
+func (x *PutChunksRequest) Reset() {
+	*x = PutChunksRequest{}
 	mi := &file_brevet_v1_gateway_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *PutChunkRequest) String() string {
+func (x *PutChunksRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*PutChunkRequest) ProtoMessage() {}
+func (*PutChunksRequest) ProtoMessage() {}
 
-func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
+func (x *PutChunksRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_brevet_v1_gateway_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -832,59 +831,53 @@ func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
-func (*PutChunkRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use PutChunksRequest.ProtoReflect.Descriptor instead.
+func (*PutChunksRequest) Descriptor() ([]byte, []int) {
 	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *PutChunkRequest) GetSession() string {
+func (x *PutChunksRequest) GetSession() string {
 	if x != nil {
 		return x.Session
 	}
 	return ""
 }
 
-func (x *PutChunkRequest) GetIndex() int32 {
+func (x *PutChunksRequest) GetFirst() int32 {
 	if x != nil {
-		return x.Index
+		return x.First
 	}
 	return 0
 }
 
-func (x *PutChunkRequest) GetSealed() []byte {
+func (x *PutChunksRequest) GetChunks() [][]byte {
 	if x != nil {
-		return x.Sealed
+		return x.Chunks
 	}
 	return nil
 }
 
-func (x *PutChunkRequest) GetLast() bool {
-	if x != nil {
-		return x.Last
-	}
-	return false
-}
-
-type PutChunkResponse struct {
+type PutChunksResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recording     *Recording             `protobuf:"bytes,1,opt,name=recording,proto3" json:"recording,omitempty"` // as it stands now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *PutChunkResponse) Reset() {
-	*x = PutChunkResponse{}
+func (x *PutChunksResponse) Reset() {
+	*x = PutChunksResponse{}
 	mi := &file_brevet_v1_gateway_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *PutChunkResponse) String() string {
+func (x *PutChunksResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*PutChunkResponse) ProtoMessage() {}
+func (*PutChunksResponse) ProtoMessage() {}
 
-func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
+func (x *PutChunksResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_brevet_v1_gateway_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -896,9 +889,120 @@ func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
-func (*PutChunkResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use PutChunksResponse.ProtoReflect.Descriptor instead.
+func (*PutChunksResponse) Descriptor() ([]byte, []int) {
 	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PutChunksResponse) GetRecording() *Recording {
+	if x != nil {
+		return x.Recording
+	}
+	return nil
+}
+
+type CutRecordingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Chunks        int32                  `protobuf:"varint,2,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CutRecordingRequest) Reset() {
+	*x = CutRecordingRequest{}
+	mi := &file_brevet_v1_gateway_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CutRecordingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CutRecordingRequest) ProtoMessage() {}
+
+func (x *CutRecordingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_brevet_v1_gateway_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CutRecordingRequest.ProtoReflect.Descriptor instead.
+func (*CutRecordingRequest) Descriptor() ([]byte, []int) {
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CutRecordingRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *CutRecordingRequest) GetChunks() int32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *CutRecordingRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type CutRecordingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recording     *Recording             `protobuf:"bytes,1,opt,name=recording,proto3" json:"recording,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CutRecordingResponse) Reset() {
+	*x = CutRecordingResponse{}
+	mi := &file_brevet_v1_gateway_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CutRecordingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CutRecordingResponse) ProtoMessage() {}
+
+func (x *CutRecordingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_brevet_v1_gateway_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CutRecordingResponse.ProtoReflect.Descriptor instead.
+func (*CutRecordingResponse) Descriptor() ([]byte, []int) {
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CutRecordingResponse) GetRecording() *Recording {
+	if x != nil {
+		return x.Recording
+	}
+	return nil
 }
 
 type GetHostCertificateRequest struct {
@@ -911,7 +1015,7 @@ type GetHostCertificateRequest struct {
 
 func (x *GetHostCertificateRequest) Reset() {
 	*x = GetHostCertificateRequest{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[16]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1027,7 @@ func (x *GetHostCertificateRequest) String() string {
 func (*GetHostCertificateRequest) ProtoMessage() {}
 
 func (x *GetHostCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[16]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1040,7 @@ func (x *GetHostCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostCertificateRequest.ProtoReflect.Descriptor instead.
 func (*GetHostCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{16}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetHostCertificateRequest) GetName() string {
@@ -962,7 +1066,7 @@ type GetHostCertificateResponse struct {
 
 func (x *GetHostCertificateResponse) Reset() {
 	*x = GetHostCertificateResponse{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[17]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1078,7 @@ func (x *GetHostCertificateResponse) String() string {
 func (*GetHostCertificateResponse) ProtoMessage() {}
 
 func (x *GetHostCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[17]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1091,7 @@ func (x *GetHostCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostCertificateResponse.ProtoReflect.Descriptor instead.
 func (*GetHostCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{17}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetHostCertificateResponse) GetCertificate() string {
@@ -1008,7 +1112,7 @@ type ListenRequest struct {
 
 func (x *ListenRequest) Reset() {
 	*x = ListenRequest{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[18]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1124,7 @@ func (x *ListenRequest) String() string {
 func (*ListenRequest) ProtoMessage() {}
 
 func (x *ListenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[18]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1137,7 @@ func (x *ListenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenRequest.ProtoReflect.Descriptor instead.
 func (*ListenRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{18}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListenRequest) GetAddress() string {
@@ -1071,7 +1175,7 @@ type ListenResponse struct {
 
 func (x *ListenResponse) Reset() {
 	*x = ListenResponse{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[19]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1187,7 @@ func (x *ListenResponse) String() string {
 func (*ListenResponse) ProtoMessage() {}
 
 func (x *ListenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[19]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1200,7 @@ func (x *ListenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenResponse.ProtoReflect.Descriptor instead.
 func (*ListenResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{19}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListenResponse) GetOrder() isListenResponse_Order {
@@ -1169,7 +1273,7 @@ type EndOrder struct {
 
 func (x *EndOrder) Reset() {
 	*x = EndOrder{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[20]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1285,7 @@ func (x *EndOrder) String() string {
 func (*EndOrder) ProtoMessage() {}
 
 func (x *EndOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[20]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1298,7 @@ func (x *EndOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndOrder.ProtoReflect.Descriptor instead.
 func (*EndOrder) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{20}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EndOrder) GetId() string {
@@ -1243,7 +1347,7 @@ type WatchOrder struct {
 
 func (x *WatchOrder) Reset() {
 	*x = WatchOrder{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[21]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1359,7 @@ func (x *WatchOrder) String() string {
 func (*WatchOrder) ProtoMessage() {}
 
 func (x *WatchOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[21]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1372,7 @@ func (x *WatchOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrder.ProtoReflect.Descriptor instead.
 func (*WatchOrder) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{21}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchOrder) GetSession() string {
@@ -1293,7 +1397,7 @@ type KeepAlive struct {
 
 func (x *KeepAlive) Reset() {
 	*x = KeepAlive{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[22]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1409,7 @@ func (x *KeepAlive) String() string {
 func (*KeepAlive) ProtoMessage() {}
 
 func (x *KeepAlive) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[22]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1422,7 @@ func (x *KeepAlive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepAlive.ProtoReflect.Descriptor instead.
 func (*KeepAlive) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{22}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{24}
 }
 
 type ConfirmRequest struct {
@@ -1334,7 +1438,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[23]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1450,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[23]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1463,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{23}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ConfirmRequest) GetId() string {
@@ -1405,7 +1509,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[24]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1521,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[24]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1534,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{24}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{26}
 }
 
 type SendLiveRequest struct {
@@ -1444,7 +1548,7 @@ type SendLiveRequest struct {
 
 func (x *SendLiveRequest) Reset() {
 	*x = SendLiveRequest{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[25]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1560,7 @@ func (x *SendLiveRequest) String() string {
 func (*SendLiveRequest) ProtoMessage() {}
 
 func (x *SendLiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[25]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1573,7 @@ func (x *SendLiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendLiveRequest.ProtoReflect.Descriptor instead.
 func (*SendLiveRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{25}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SendLiveRequest) GetSession() string {
@@ -1501,7 +1605,7 @@ type SendLiveResponse struct {
 
 func (x *SendLiveResponse) Reset() {
 	*x = SendLiveResponse{}
-	mi := &file_brevet_v1_gateway_proto_msgTypes[26]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1617,7 @@ func (x *SendLiveResponse) String() string {
 func (*SendLiveResponse) ProtoMessage() {}
 
 func (x *SendLiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_gateway_proto_msgTypes[26]
+	mi := &file_brevet_v1_gateway_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1630,7 @@ func (x *SendLiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendLiveResponse.ProtoReflect.Descriptor instead.
 func (*SendLiveResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{26}
+	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{28}
 }
 
 var File_brevet_v1_gateway_proto protoreflect.FileDescriptor
@@ -1581,13 +1685,19 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\x05grant\x18\a \x01(\tR\x05grant\x12\x12\n" +
 	"\x04what\x18\b \x01(\tR\x04what\x12\x14\n" +
 	"\x05count\x18\t \x01(\x05R\x05count\"\x17\n" +
-	"\x15ReportRefusalResponse\"m\n" +
-	"\x0fPutChunkRequest\x12\x18\n" +
+	"\x15ReportRefusalResponse\"Z\n" +
+	"\x10PutChunksRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x16\n" +
-	"\x06sealed\x18\x03 \x01(\fR\x06sealed\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\bR\x04last\"\x12\n" +
-	"\x10PutChunkResponse\"N\n" +
+	"\x05first\x18\x02 \x01(\x05R\x05first\x12\x16\n" +
+	"\x06chunks\x18\x03 \x03(\fR\x06chunks\"G\n" +
+	"\x11PutChunksResponse\x122\n" +
+	"\trecording\x18\x01 \x01(\v2\x14.brevet.v1.RecordingR\trecording\"_\n" +
+	"\x13CutRecordingRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
+	"\x06chunks\x18\x02 \x01(\x05R\x06chunks\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"J\n" +
+	"\x14CutRecordingResponse\x122\n" +
+	"\trecording\x18\x01 \x01(\v2\x14.brevet.v1.RecordingR\trecording\"N\n" +
 	"\x19GetHostCertificateRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1627,7 +1737,7 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
 	"\x06frames\x18\x02 \x01(\fR\x06frames\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\bR\x03end\"\x12\n" +
-	"\x10SendLiveResponse2\xba\a\n" +
+	"\x10SendLiveResponse2\x8e\b\n" +
 	"\x0eGatewayService\x12=\n" +
 	"\x06Lookup\x12\x18.brevet.v1.LookupRequest\x1a\x19.brevet.v1.LookupResponse\x12d\n" +
 	"\x13CreateInlineRequest\x12%.brevet.v1.CreateInlineRequestRequest\x1a&.brevet.v1.CreateInlineRequestResponse\x12T\n" +
@@ -1636,8 +1746,9 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\fBeginSession\x12\x1e.brevet.v1.BeginSessionRequest\x1a\x1f.brevet.v1.BeginSessionResponse\x12I\n" +
 	"\n" +
 	"EndSession\x12\x1c.brevet.v1.EndSessionRequest\x1a\x1d.brevet.v1.EndSessionResponse\x12R\n" +
-	"\rReportRefusal\x12\x1f.brevet.v1.ReportRefusalRequest\x1a .brevet.v1.ReportRefusalResponse\x12C\n" +
-	"\bPutChunk\x12\x1a.brevet.v1.PutChunkRequest\x1a\x1b.brevet.v1.PutChunkResponse\x12a\n" +
+	"\rReportRefusal\x12\x1f.brevet.v1.ReportRefusalRequest\x1a .brevet.v1.ReportRefusalResponse\x12F\n" +
+	"\tPutChunks\x12\x1b.brevet.v1.PutChunksRequest\x1a\x1c.brevet.v1.PutChunksResponse\x12O\n" +
+	"\fCutRecording\x12\x1e.brevet.v1.CutRecordingRequest\x1a\x1f.brevet.v1.CutRecordingResponse\x12a\n" +
 	"\x12GetHostCertificate\x12$.brevet.v1.GetHostCertificateRequest\x1a%.brevet.v1.GetHostCertificateResponse\x12?\n" +
 	"\x06Listen\x12\x18.brevet.v1.ListenRequest\x1a\x19.brevet.v1.ListenResponse0\x01\x12@\n" +
 	"\aConfirm\x12\x19.brevet.v1.ConfirmRequest\x1a\x1a.brevet.v1.ConfirmResponse\x12E\n" +
@@ -1655,7 +1766,7 @@ func file_brevet_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_brevet_v1_gateway_proto_rawDescData
 }
 
-var file_brevet_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_brevet_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_brevet_v1_gateway_proto_goTypes = []any{
 	(*LookupRequest)(nil),               // 0: brevet.v1.LookupRequest
 	(*LookupResponse)(nil),              // 1: brevet.v1.LookupResponse
@@ -1671,58 +1782,65 @@ var file_brevet_v1_gateway_proto_goTypes = []any{
 	(*EndSessionResponse)(nil),          // 11: brevet.v1.EndSessionResponse
 	(*ReportRefusalRequest)(nil),        // 12: brevet.v1.ReportRefusalRequest
 	(*ReportRefusalResponse)(nil),       // 13: brevet.v1.ReportRefusalResponse
-	(*PutChunkRequest)(nil),             // 14: brevet.v1.PutChunkRequest
-	(*PutChunkResponse)(nil),            // 15: brevet.v1.PutChunkResponse
-	(*GetHostCertificateRequest)(nil),   // 16: brevet.v1.GetHostCertificateRequest
-	(*GetHostCertificateResponse)(nil),  // 17: brevet.v1.GetHostCertificateResponse
-	(*ListenRequest)(nil),               // 18: brevet.v1.ListenRequest
-	(*ListenResponse)(nil),              // 19: brevet.v1.ListenResponse
-	(*EndOrder)(nil),                    // 20: brevet.v1.EndOrder
-	(*WatchOrder)(nil),                  // 21: brevet.v1.WatchOrder
-	(*KeepAlive)(nil),                   // 22: brevet.v1.KeepAlive
-	(*ConfirmRequest)(nil),              // 23: brevet.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),             // 24: brevet.v1.ConfirmResponse
-	(*SendLiveRequest)(nil),             // 25: brevet.v1.SendLiveRequest
-	(*SendLiveResponse)(nil),            // 26: brevet.v1.SendLiveResponse
-	(*Role)(nil),                        // 27: brevet.v1.Role
-	(*Session)(nil),                     // 28: brevet.v1.Session
+	(*PutChunksRequest)(nil),            // 14: brevet.v1.PutChunksRequest
+	(*PutChunksResponse)(nil),           // 15: brevet.v1.PutChunksResponse
+	(*CutRecordingRequest)(nil),         // 16: brevet.v1.CutRecordingRequest
+	(*CutRecordingResponse)(nil),        // 17: brevet.v1.CutRecordingResponse
+	(*GetHostCertificateRequest)(nil),   // 18: brevet.v1.GetHostCertificateRequest
+	(*GetHostCertificateResponse)(nil),  // 19: brevet.v1.GetHostCertificateResponse
+	(*ListenRequest)(nil),               // 20: brevet.v1.ListenRequest
+	(*ListenResponse)(nil),              // 21: brevet.v1.ListenResponse
+	(*EndOrder)(nil),                    // 22: brevet.v1.EndOrder
+	(*WatchOrder)(nil),                  // 23: brevet.v1.WatchOrder
+	(*KeepAlive)(nil),                   // 24: brevet.v1.KeepAlive
+	(*ConfirmRequest)(nil),              // 25: brevet.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),             // 26: brevet.v1.ConfirmResponse
+	(*SendLiveRequest)(nil),             // 27: brevet.v1.SendLiveRequest
+	(*SendLiveResponse)(nil),            // 28: brevet.v1.SendLiveResponse
+	(*Role)(nil),                        // 29: brevet.v1.Role
+	(*Session)(nil),                     // 30: brevet.v1.Session
+	(*Recording)(nil),                   // 31: brevet.v1.Recording
 }
 var file_brevet_v1_gateway_proto_depIdxs = []int32{
-	27, // 0: brevet.v1.LookupResponse.offers:type_name -> brevet.v1.Role
-	28, // 1: brevet.v1.BeginSessionRequest.session:type_name -> brevet.v1.Session
-	28, // 2: brevet.v1.EndSessionRequest.session:type_name -> brevet.v1.Session
-	20, // 3: brevet.v1.ListenResponse.end:type_name -> brevet.v1.EndOrder
-	21, // 4: brevet.v1.ListenResponse.watch:type_name -> brevet.v1.WatchOrder
-	22, // 5: brevet.v1.ListenResponse.keep_alive:type_name -> brevet.v1.KeepAlive
-	0,  // 6: brevet.v1.GatewayService.Lookup:input_type -> brevet.v1.LookupRequest
-	2,  // 7: brevet.v1.GatewayService.CreateInlineRequest:input_type -> brevet.v1.CreateInlineRequestRequest
-	4,  // 8: brevet.v1.GatewayService.FollowRequest:input_type -> brevet.v1.FollowRequestRequest
-	6,  // 9: brevet.v1.GatewayService.GetChains:input_type -> brevet.v1.GetChainsRequest
-	8,  // 10: brevet.v1.GatewayService.BeginSession:input_type -> brevet.v1.BeginSessionRequest
-	10, // 11: brevet.v1.GatewayService.EndSession:input_type -> brevet.v1.EndSessionRequest
-	12, // 12: brevet.v1.GatewayService.ReportRefusal:input_type -> brevet.v1.ReportRefusalRequest
-	14, // 13: brevet.v1.GatewayService.PutChunk:input_type -> brevet.v1.PutChunkRequest
-	16, // 14: brevet.v1.GatewayService.GetHostCertificate:input_type -> brevet.v1.GetHostCertificateRequest
-	18, // 15: brevet.v1.GatewayService.Listen:input_type -> brevet.v1.ListenRequest
-	23, // 16: brevet.v1.GatewayService.Confirm:input_type -> brevet.v1.ConfirmRequest
-	25, // 17: brevet.v1.GatewayService.SendLive:input_type -> brevet.v1.SendLiveRequest
-	1,  // 18: brevet.v1.GatewayService.Lookup:output_type -> brevet.v1.LookupResponse
-	3,  // 19: brevet.v1.GatewayService.CreateInlineRequest:output_type -> brevet.v1.CreateInlineRequestResponse
-	5,  // 20: brevet.v1.GatewayService.FollowRequest:output_type -> brevet.v1.FollowRequestResponse
-	7,  // 21: brevet.v1.GatewayService.GetChains:output_type -> brevet.v1.GetChainsResponse
-	9,  // 22: brevet.v1.GatewayService.BeginSession:output_type -> brevet.v1.BeginSessionResponse
-	11, // 23: brevet.v1.GatewayService.EndSession:output_type -> brevet.v1.EndSessionResponse
-	13, // 24: brevet.v1.GatewayService.ReportRefusal:output_type -> brevet.v1.ReportRefusalResponse
-	15, // 25: brevet.v1.GatewayService.PutChunk:output_type -> brevet.v1.PutChunkResponse
-	17, // 26: brevet.v1.GatewayService.GetHostCertificate:output_type -> brevet.v1.GetHostCertificateResponse
-	19, // 27: brevet.v1.GatewayService.Listen:output_type -> brevet.v1.ListenResponse
-	24, // 28: brevet.v1.GatewayService.Confirm:output_type -> brevet.v1.ConfirmResponse
-	26, // 29: brevet.v1.GatewayService.SendLive:output_type -> brevet.v1.SendLiveResponse
-	18, // [18:30] is the sub-list for method output_type
-	6,  // [6:18] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	29, // 0: brevet.v1.LookupResponse.offers:type_name -> brevet.v1.Role
+	30, // 1: brevet.v1.BeginSessionRequest.session:type_name -> brevet.v1.Session
+	30, // 2: brevet.v1.EndSessionRequest.session:type_name -> brevet.v1.Session
+	31, // 3: brevet.v1.PutChunksResponse.recording:type_name -> brevet.v1.Recording
+	31, // 4: brevet.v1.CutRecordingResponse.recording:type_name -> brevet.v1.Recording
+	22, // 5: brevet.v1.ListenResponse.end:type_name -> brevet.v1.EndOrder
+	23, // 6: brevet.v1.ListenResponse.watch:type_name -> brevet.v1.WatchOrder
+	24, // 7: brevet.v1.ListenResponse.keep_alive:type_name -> brevet.v1.KeepAlive
+	0,  // 8: brevet.v1.GatewayService.Lookup:input_type -> brevet.v1.LookupRequest
+	2,  // 9: brevet.v1.GatewayService.CreateInlineRequest:input_type -> brevet.v1.CreateInlineRequestRequest
+	4,  // 10: brevet.v1.GatewayService.FollowRequest:input_type -> brevet.v1.FollowRequestRequest
+	6,  // 11: brevet.v1.GatewayService.GetChains:input_type -> brevet.v1.GetChainsRequest
+	8,  // 12: brevet.v1.GatewayService.BeginSession:input_type -> brevet.v1.BeginSessionRequest
+	10, // 13: brevet.v1.GatewayService.EndSession:input_type -> brevet.v1.EndSessionRequest
+	12, // 14: brevet.v1.GatewayService.ReportRefusal:input_type -> brevet.v1.ReportRefusalRequest
+	14, // 15: brevet.v1.GatewayService.PutChunks:input_type -> brevet.v1.PutChunksRequest
+	16, // 16: brevet.v1.GatewayService.CutRecording:input_type -> brevet.v1.CutRecordingRequest
+	18, // 17: brevet.v1.GatewayService.GetHostCertificate:input_type -> brevet.v1.GetHostCertificateRequest
+	20, // 18: brevet.v1.GatewayService.Listen:input_type -> brevet.v1.ListenRequest
+	25, // 19: brevet.v1.GatewayService.Confirm:input_type -> brevet.v1.ConfirmRequest
+	27, // 20: brevet.v1.GatewayService.SendLive:input_type -> brevet.v1.SendLiveRequest
+	1,  // 21: brevet.v1.GatewayService.Lookup:output_type -> brevet.v1.LookupResponse
+	3,  // 22: brevet.v1.GatewayService.CreateInlineRequest:output_type -> brevet.v1.CreateInlineRequestResponse
+	5,  // 23: brevet.v1.GatewayService.FollowRequest:output_type -> brevet.v1.FollowRequestResponse
+	7,  // 24: brevet.v1.GatewayService.GetChains:output_type -> brevet.v1.GetChainsResponse
+	9,  // 25: brevet.v1.GatewayService.BeginSession:output_type -> brevet.v1.BeginSessionResponse
+	11, // 26: brevet.v1.GatewayService.EndSession:output_type -> brevet.v1.EndSessionResponse
+	13, // 27: brevet.v1.GatewayService.ReportRefusal:output_type -> brevet.v1.ReportRefusalResponse
+	15, // 28: brevet.v1.GatewayService.PutChunks:output_type -> brevet.v1.PutChunksResponse
+	17, // 29: brevet.v1.GatewayService.CutRecording:output_type -> brevet.v1.CutRecordingResponse
+	19, // 30: brevet.v1.GatewayService.GetHostCertificate:output_type -> brevet.v1.GetHostCertificateResponse
+	21, // 31: brevet.v1.GatewayService.Listen:output_type -> brevet.v1.ListenResponse
+	26, // 32: brevet.v1.GatewayService.Confirm:output_type -> brevet.v1.ConfirmResponse
+	28, // 33: brevet.v1.GatewayService.SendLive:output_type -> brevet.v1.SendLiveResponse
+	21, // [21:34] is the sub-list for method output_type
+	8,  // [8:21] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_brevet_v1_gateway_proto_init() }
@@ -1731,7 +1849,7 @@ func file_brevet_v1_gateway_proto_init() {
 		return
 	}
 	file_brevet_v1_types_proto_init()
-	file_brevet_v1_gateway_proto_msgTypes[19].OneofWrappers = []any{
+	file_brevet_v1_gateway_proto_msgTypes[21].OneofWrappers = []any{
 		(*ListenResponse_End)(nil),
 		(*ListenResponse_Watch)(nil),
 		(*ListenResponse_KeepAlive)(nil),
@@ -1742,7 +1860,7 @@ func file_brevet_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_brevet_v1_gateway_proto_rawDesc), len(file_brevet_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

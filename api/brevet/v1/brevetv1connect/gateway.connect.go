@@ -53,8 +53,12 @@ const (
 	// GatewayServiceReportRefusalProcedure is the fully-qualified name of the GatewayService's
 	// ReportRefusal RPC.
 	GatewayServiceReportRefusalProcedure = "/brevet.v1.GatewayService/ReportRefusal"
-	// GatewayServicePutChunkProcedure is the fully-qualified name of the GatewayService's PutChunk RPC.
-	GatewayServicePutChunkProcedure = "/brevet.v1.GatewayService/PutChunk"
+	// GatewayServicePutChunksProcedure is the fully-qualified name of the GatewayService's PutChunks
+	// RPC.
+	GatewayServicePutChunksProcedure = "/brevet.v1.GatewayService/PutChunks"
+	// GatewayServiceCutRecordingProcedure is the fully-qualified name of the GatewayService's
+	// CutRecording RPC.
+	GatewayServiceCutRecordingProcedure = "/brevet.v1.GatewayService/CutRecording"
 	// GatewayServiceGetHostCertificateProcedure is the fully-qualified name of the GatewayService's
 	// GetHostCertificate RPC.
 	GatewayServiceGetHostCertificateProcedure = "/brevet.v1.GatewayService/GetHostCertificate"
@@ -82,8 +86,11 @@ type GatewayServiceClient interface {
 	EndSession(context.Context, *v1.EndSessionRequest) (*v1.EndSessionResponse, error)
 	// ReportRefusal records something that the gateway refused.
 	ReportRefusal(context.Context, *v1.ReportRefusalRequest) (*v1.ReportRefusalResponse, error)
-	// PutChunk delivers one sealed chunk of a recording of the gateway's own sessions.
-	PutChunk(context.Context, *v1.PutChunkRequest) (*v1.PutChunkResponse, error)
+	// PutChunks delivers sealed chunks of a recording of the gateway's own sessions, in order. A chunk
+	// that is there already must be the same.
+	PutChunks(context.Context, *v1.PutChunksRequest) (*v1.PutChunksResponse, error)
+	// CutRecording says that a recording ends after so many chunks without its end, and why.
+	CutRecording(context.Context, *v1.CutRecordingRequest) (*v1.CutRecordingResponse, error)
 	// GetHostCertificate returns an SSH host certificate for a name that the gateway serves.
 	GetHostCertificate(context.Context, *v1.GetHostCertificateRequest) (*v1.GetHostCertificateResponse, error)
 	// Listen sends orders for as long as it is open, and marks the gateway as connected.
@@ -148,10 +155,16 @@ func NewGatewayServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(gatewayServiceMethods.ByName("ReportRefusal")),
 			connect.WithClientOptions(opts...),
 		),
-		putChunk: connect.NewClient[v1.PutChunkRequest, v1.PutChunkResponse](
+		putChunks: connect.NewClient[v1.PutChunksRequest, v1.PutChunksResponse](
 			httpClient,
-			baseURL+GatewayServicePutChunkProcedure,
-			connect.WithSchema(gatewayServiceMethods.ByName("PutChunk")),
+			baseURL+GatewayServicePutChunksProcedure,
+			connect.WithSchema(gatewayServiceMethods.ByName("PutChunks")),
+			connect.WithClientOptions(opts...),
+		),
+		cutRecording: connect.NewClient[v1.CutRecordingRequest, v1.CutRecordingResponse](
+			httpClient,
+			baseURL+GatewayServiceCutRecordingProcedure,
+			connect.WithSchema(gatewayServiceMethods.ByName("CutRecording")),
 			connect.WithClientOptions(opts...),
 		),
 		getHostCertificate: connect.NewClient[v1.GetHostCertificateRequest, v1.GetHostCertificateResponse](
@@ -190,7 +203,8 @@ type gatewayServiceClient struct {
 	beginSession        *connect.Client[v1.BeginSessionRequest, v1.BeginSessionResponse]
 	endSession          *connect.Client[v1.EndSessionRequest, v1.EndSessionResponse]
 	reportRefusal       *connect.Client[v1.ReportRefusalRequest, v1.ReportRefusalResponse]
-	putChunk            *connect.Client[v1.PutChunkRequest, v1.PutChunkResponse]
+	putChunks           *connect.Client[v1.PutChunksRequest, v1.PutChunksResponse]
+	cutRecording        *connect.Client[v1.CutRecordingRequest, v1.CutRecordingResponse]
 	getHostCertificate  *connect.Client[v1.GetHostCertificateRequest, v1.GetHostCertificateResponse]
 	listen              *connect.Client[v1.ListenRequest, v1.ListenResponse]
 	confirm             *connect.Client[v1.ConfirmRequest, v1.ConfirmResponse]
@@ -256,9 +270,18 @@ func (c *gatewayServiceClient) ReportRefusal(ctx context.Context, req *v1.Report
 	return nil, err
 }
 
-// PutChunk calls brevet.v1.GatewayService.PutChunk.
-func (c *gatewayServiceClient) PutChunk(ctx context.Context, req *v1.PutChunkRequest) (*v1.PutChunkResponse, error) {
-	response, err := c.putChunk.CallUnary(ctx, connect.NewRequest(req))
+// PutChunks calls brevet.v1.GatewayService.PutChunks.
+func (c *gatewayServiceClient) PutChunks(ctx context.Context, req *v1.PutChunksRequest) (*v1.PutChunksResponse, error) {
+	response, err := c.putChunks.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CutRecording calls brevet.v1.GatewayService.CutRecording.
+func (c *gatewayServiceClient) CutRecording(ctx context.Context, req *v1.CutRecordingRequest) (*v1.CutRecordingResponse, error) {
+	response, err := c.cutRecording.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -309,8 +332,11 @@ type GatewayServiceHandler interface {
 	EndSession(context.Context, *v1.EndSessionRequest) (*v1.EndSessionResponse, error)
 	// ReportRefusal records something that the gateway refused.
 	ReportRefusal(context.Context, *v1.ReportRefusalRequest) (*v1.ReportRefusalResponse, error)
-	// PutChunk delivers one sealed chunk of a recording of the gateway's own sessions.
-	PutChunk(context.Context, *v1.PutChunkRequest) (*v1.PutChunkResponse, error)
+	// PutChunks delivers sealed chunks of a recording of the gateway's own sessions, in order. A chunk
+	// that is there already must be the same.
+	PutChunks(context.Context, *v1.PutChunksRequest) (*v1.PutChunksResponse, error)
+	// CutRecording says that a recording ends after so many chunks without its end, and why.
+	CutRecording(context.Context, *v1.CutRecordingRequest) (*v1.CutRecordingResponse, error)
 	// GetHostCertificate returns an SSH host certificate for a name that the gateway serves.
 	GetHostCertificate(context.Context, *v1.GetHostCertificateRequest) (*v1.GetHostCertificateResponse, error)
 	// Listen sends orders for as long as it is open, and marks the gateway as connected.
@@ -371,10 +397,16 @@ func NewGatewayServiceHandler(svc GatewayServiceHandler, opts ...connect.Handler
 		connect.WithSchema(gatewayServiceMethods.ByName("ReportRefusal")),
 		connect.WithHandlerOptions(opts...),
 	)
-	gatewayServicePutChunkHandler := connect.NewUnaryHandlerSimple(
-		GatewayServicePutChunkProcedure,
-		svc.PutChunk,
-		connect.WithSchema(gatewayServiceMethods.ByName("PutChunk")),
+	gatewayServicePutChunksHandler := connect.NewUnaryHandlerSimple(
+		GatewayServicePutChunksProcedure,
+		svc.PutChunks,
+		connect.WithSchema(gatewayServiceMethods.ByName("PutChunks")),
+		connect.WithHandlerOptions(opts...),
+	)
+	gatewayServiceCutRecordingHandler := connect.NewUnaryHandlerSimple(
+		GatewayServiceCutRecordingProcedure,
+		svc.CutRecording,
+		connect.WithSchema(gatewayServiceMethods.ByName("CutRecording")),
 		connect.WithHandlerOptions(opts...),
 	)
 	gatewayServiceGetHostCertificateHandler := connect.NewUnaryHandlerSimple(
@@ -417,8 +449,10 @@ func NewGatewayServiceHandler(svc GatewayServiceHandler, opts ...connect.Handler
 			gatewayServiceEndSessionHandler.ServeHTTP(w, r)
 		case GatewayServiceReportRefusalProcedure:
 			gatewayServiceReportRefusalHandler.ServeHTTP(w, r)
-		case GatewayServicePutChunkProcedure:
-			gatewayServicePutChunkHandler.ServeHTTP(w, r)
+		case GatewayServicePutChunksProcedure:
+			gatewayServicePutChunksHandler.ServeHTTP(w, r)
+		case GatewayServiceCutRecordingProcedure:
+			gatewayServiceCutRecordingHandler.ServeHTTP(w, r)
 		case GatewayServiceGetHostCertificateProcedure:
 			gatewayServiceGetHostCertificateHandler.ServeHTTP(w, r)
 		case GatewayServiceListenProcedure:
@@ -464,8 +498,12 @@ func (UnimplementedGatewayServiceHandler) ReportRefusal(context.Context, *v1.Rep
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("brevet.v1.GatewayService.ReportRefusal is not implemented"))
 }
 
-func (UnimplementedGatewayServiceHandler) PutChunk(context.Context, *v1.PutChunkRequest) (*v1.PutChunkResponse, error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("brevet.v1.GatewayService.PutChunk is not implemented"))
+func (UnimplementedGatewayServiceHandler) PutChunks(context.Context, *v1.PutChunksRequest) (*v1.PutChunksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("brevet.v1.GatewayService.PutChunks is not implemented"))
+}
+
+func (UnimplementedGatewayServiceHandler) CutRecording(context.Context, *v1.CutRecordingRequest) (*v1.CutRecordingResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("brevet.v1.GatewayService.CutRecording is not implemented"))
 }
 
 func (UnimplementedGatewayServiceHandler) GetHostCertificate(context.Context, *v1.GetHostCertificateRequest) (*v1.GetHostCertificateResponse, error) {
