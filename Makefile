@@ -27,7 +27,7 @@ test: deps lint ## everything: lint, generated code, tests with the race detecto
 
 .PHONY: deps
 deps: ## the Debian packages that demo and tests use; nothing when they are there
-	@scripts/deps test
+	@RACE='$(RACE)' scripts/deps test
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, buf lint and breaking, govulncheck where its data can be had

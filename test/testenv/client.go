@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
@@ -134,7 +135,7 @@ func (c *Client) Program(ctx context.Context, name string, args ...string) *exec
 		path = name // Start will say that it is missing
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Dir, cmd.Env = c.Dir, append([]string{}, c.Env...)
+	cmd.Dir, cmd.Env = c.Dir, slices.Concat(c.Env, libraries(path))
 	return cmd
 }
 
@@ -176,7 +177,7 @@ func StartAgent(ctx context.Context, dir string, keys ...agent.AddedKey) (*Agent
 		return nil, err
 	}
 	a := &Agent{Socket: filepath.Join(dir, "agent.sock")}
-	if a.process, err = start(exec.Command(path, "-D", "-a", a.Socket), filepath.Join(dir, "log")); err != nil {
+	if a.process, err = start(command(path, "-D", "-a", a.Socket), filepath.Join(dir, "log")); err != nil {
 		return nil, err
 	}
 	err = a.process.ready(ctx, func(ctx context.Context) error {

@@ -36,7 +36,7 @@ func StartPostgres(ctx context.Context, dir string) (*Cluster, error) {
 
 // Start starts a cluster that was stopped, or has crashed.
 func (c *Cluster) Start(ctx context.Context) error {
-	cmd, err := postgresCommand(ctx, c.dir)
+	cmd, err := postgresCommand(c.dir)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *Cluster) exec(ctx context.Context, sql string) error {
 
 // postgresCommand returns the server's command, after it has made the cluster
 // if there is none.
-func postgresCommand(ctx context.Context, dir string) (*exec.Cmd, error) {
+func postgresCommand(dir string) (*exec.Cmd, error) {
 	initdb, err := Program("initdb")
 	if err != nil {
 		return nil, err
@@ -110,16 +110,16 @@ func postgresCommand(ctx context.Context, dir string) (*exec.Cmd, error) {
 	}
 	data := filepath.Join(dir, "data")
 	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil {
-		cmd := exec.CommandContext(ctx, initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-		cmd.Dir, cmd.Env = dir, libraries(initdb)
+		cmd := command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+		cmd.Dir = dir
 		as(cmd)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 		}
 	}
-	cmd := exec.Command(server, "-D", data, "-c", "listen_addresses=", "-c", "unix_socket_directories="+dir,
+	cmd := command(server, "-D", data, "-c", "listen_addresses=", "-c", "unix_socket_directories="+dir,
 		"-c", "max_connections=200", "-c", "fsync=on", "-c", "logging_collector=off")
-	cmd.Dir, cmd.Env = dir, libraries(server)
+	cmd.Dir = dir
 	as(cmd)
 	return cmd, nil
 }

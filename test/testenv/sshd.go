@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -217,9 +216,7 @@ func (h *Host) listen(ctx context.Context, o SSHDOptions) error {
 	if err := os.WriteFile(config, text(lines), 0o600); err != nil {
 		return err
 	}
-	cmd := exec.Command(sshd, "-D", "-e", "-f", config)
-	cmd.Env = libraries(sshd)
-	if h.process, err = start(cmd, filepath.Join(h.dir, "log")); err != nil {
+	if h.process, err = start(command(sshd, "-D", "-e", "-f", config), filepath.Join(h.dir, "log")); err != nil {
 		return err
 	}
 	if err := h.process.ready(ctx, h.greets); err != nil {
@@ -276,9 +273,7 @@ func accepts(sshd, dir string, lines []string) bool {
 	if err := os.WriteFile(trial, text(lines), 0o600); err != nil {
 		return false
 	}
-	cmd := exec.Command(sshd, "-t", "-f", trial)
-	cmd.Env = libraries(sshd)
-	return cmd.Run() == nil
+	return command(sshd, "-t", "-f", trial).Run() == nil
 }
 
 // greets succeeds once the server says which protocol it speaks.

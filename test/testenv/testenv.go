@@ -85,14 +85,13 @@ func byVersion(a, b string) int {
 	return 1
 }
 
-// libraries returns the environment in which path finds its shared libraries:
-// this process's own, and, for an unpacked program, the libraries unpacked
-// beside it.
+// libraries returns what the environment of the program at path must have
+// besides: nothing, or, for an unpacked program, where the libraries lie that
+// were unpacked with it.
 func libraries(path string) []string {
-	env := os.Environ()
 	inTree, err := filepath.Rel(unpacked(), path)
 	if err != nil || !filepath.IsLocal(inTree) {
-		return env
+		return nil
 	}
 	var dirs []string
 	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
@@ -101,8 +100,12 @@ func libraries(path string) []string {
 			dirs = append(dirs, found...)
 		}
 	}
-	if earlier := os.Getenv("LD_LIBRARY_PATH"); earlier != "" {
-		dirs = append(dirs, earlier)
-	}
-	return append(env, "LD_LIBRARY_PATH="+strings.Join(dirs, string(os.PathListSeparator)))
+	return []string{"LD_LIBRARY_PATH=" + strings.Join(dirs, string(os.PathListSeparator))}
+}
+
+// command is exec.Command for a path that Program returned.
+func command(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(cmd.Environ(), libraries(path)...)
+	return cmd
 }
