@@ -1,0 +1,128 @@
+package ssh
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/brevet-pim/brevet/gateway"
+)
+
+// person is one connection of somebody who was let in. Its sessions come and go (a ControlMaster has
+// many); its admission stays, and ends it.
+type person struct {
+	server    *Server
+	ctx       context.Context // ends when the peer is gone
+	cancel    context.CancelCauseFunc
+	conn      *gossh.ServerConn
+	socket    *socket
+	source    netip.Addr
+	admission gateway.Admission
+	target    *dialing
+	sessions  sync.WaitGroup
+
+	mu           sync.Mutex // guards what follows
+	open         int
+	remarks      []string // for the next session to show
+	refused      int
+	refusedSince time.Time
+}
+
+const (
+	maxSessions = 10 // of one connection at a time, as in sshd
+	maxRemarks  = 8
+	lingerAfter = time.Second // after a grant's end, for the client to read the goodbye
+)
+
+// serve takes what the client opens until the connection or the grant ends.
+func (p *person) serve(permissions *gossh.Permissions, channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
+	e, ok := permissions.ExtraData[entranceKey{}].(entrance)
+	if !ok {
+		p.conn.Close()
+		return
+	}
+	p.admission, p.target = e.admission, e.target
+	p.server.log().InfoContext(p.ctx, "logged in", "person", e.admission.Person, "target", e.admission.Target.ID,
+		"login", e.admission.Login, "grant", e.admission.Grant, "source", p.source)
+	stop := context.AfterFunc(p.server.Gateway.Until(e.admission.Grant), p.leave)
+	defer stop()
+	for channels != nil || requests != nil {
+		select {
+		case c, ok := <-channels:
+			if !ok {
+				channels = nil
+				continue
+			}
+			p.channel(c)
+		case r, ok := <-requests:
+			if !ok {
+				requests = nil
+				continue
+			}
+			p.refuseGlobal(r)
+		}
+	}
+	p.cancel(nil)
+	p.sessions.Wait()
+}
+
+// leave closes the connection a moment after the grant's end, when its sessions have said goodbye.
+func (p *person) leave() { time.AfterFunc(lingerAfter, func() { p.socket.Close() }) }
+
+// channel serves a session, and nothing else.
+func (p *person) channel(c gossh.NewChannel) {
+	if c.ChannelType() != "session" {
+		p.refuseChannel(c)
+		return
+	}
+	if !p.enter() {
+		_ = c.Reject(gossh.ResourceShortage, "Brevet: at most 10 sessions at a time on one connection.")
+		return
+	}
+	down, requests, err := c.Accept()
+	if err != nil {
+		p.exit()
+		return
+	}
+	p.sessions.Go(func() {
+		defer p.exit()
+		s := &session{person: p, down: down, stderr: make(chan struct{}, 1)}
+		s.serve(requests)
+	})
+}
+
+func (p *person) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open >= maxSessions {
+		return false
+	}
+	p.open++
+	return true
+}
+
+func (p *person) exit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+}
+
+// remark keeps a sentence until there is a session to show it on.
+func (p *person) remark(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.remarks) < maxRemarks {
+		p.remarks = append(p.remarks, text)
+	}
+}
+
+func (p *person) takeRemarks() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.remarks
+	p.remarks = nil
+	return r
+}

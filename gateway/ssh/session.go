@@ -1,0 +1,329 @@
+package ssh
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/gateway"
+	"github.com/brevet-pim/brevet/record"
+)
+
+// session carries one shell or command between a person and a target.
+//
+// While it lives, its own goroutine passes on the person's requests; one each copies standard
+// input, output and error; one passes on the target's requests and closes towards the person when the
+// target has closed. Whatever the gateway decides arrives as the end of live's context, upon which
+// cut closes both ends, and all of them come home.
+type session struct {
+	person   *person
+	down     gossh.Channel // towards the person
+	stderr   chan struct{} // held while down's standard error is written: x/crypto allows one writer
+	terminal bool
+
+	live    *gateway.Session
+	up      gossh.Channel // towards the target
+	over    atomic.Bool   // nothing is passed on any more
+	done    chan struct{} // closed when every copy has ended
+	outcome string        // how the command ended, set by fromTarget
+}
+
+const (
+	failStatus     = 255                    // exit status of what Brevet ended, as ssh has for its own failures
+	patience       = 250 * time.Millisecond // for the goodbye, when the whole connection ends
+	patienceShared = 3 * time.Second        // when only this session does: others share the connection
+	unwindWithin   = 5 * time.Second        // for both peers to answer that the channel closes
+)
+
+// serve carries the session from its first request to its end.
+func (s *session) serve(requests <-chan *gossh.Request) {
+	defer s.down.Close()
+	setup, start := s.prepare(requests)
+	if start == nil {
+		return // the person closed it
+	}
+	for _, text := range s.person.takeRemarks() {
+		s.tell(text)
+	}
+	if start.Type == "subsystem" {
+		s.tell(s.person.refuse("subsystem", brevet.Quote(clip(setup.command))))
+		_ = start.Reply(false, nil)
+		return
+	}
+	live, err := s.person.server.Gateway.Begin(s.person.ctx, s.person.admission, gateway.Use{
+		Kind: start.Type, Command: setup.command, Source: s.person.source, Terminal: setup.terminal,
+	})
+	if err != nil {
+		_ = start.Reply(true, nil) // otherwise clients only say that the request failed
+		s.goodbye(err)
+		return
+	}
+	s.live = live
+	up, upRequests, err := s.open(setup, start)
+	_ = start.Reply(true, nil)
+	if err != nil {
+		s.goodbye(err)
+		live.Finish(sentence(err))
+		return
+	}
+	s.up = up
+	live.Finish(s.carry(requests, upRequests))
+}
+
+// open starts the session on the target, with what the person set up.
+func (s *session) open(c setup, start *gossh.Request) (gossh.Channel, <-chan *gossh.Request, error) {
+	ctx, cancel := context.WithTimeoutCause(s.live.Context(), connectWithin,
+		brevet.Errorf(brevet.Unavailable, "%s does not answer", s.targetName()))
+	defer cancel()
+	conn, err := s.person.target.wait(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Waiting for a reply takes no context; a target that gives none loses the connection.
+	stop := context.AfterFunc(ctx, func() { s.person.target.sock.Close() })
+	defer stop()
+	up, requests, err := conn.OpenChannel("session", nil)
+	if err != nil {
+		return nil, nil, s.notStarted(ctx, err)
+	}
+	for _, v := range c.variables {
+		_ = s.live.Env(v.Name, v.Value) // a recording that fails ends the session by itself
+		_, _ = up.SendRequest("env", false, gossh.Marshal(v))
+	}
+	if c.pty != nil {
+		if ok, err := up.SendRequest("pty-req", true, c.pty); err == nil && !ok {
+			s.tell("Brevet: " + s.targetName() + " gives no terminal.")
+		}
+	}
+	ok, err := up.SendRequest(start.Type, true, start.Payload)
+	if err != nil || !ok {
+		up.Close()
+		return nil, nil, s.notStarted(ctx, err)
+	}
+	return up, requests, nil
+}
+
+func (s *session) notStarted(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return brevet.Errorf(brevet.Unavailable, "%s does not start a session", s.targetName()).
+		WithHint("its sshd's log says why").Because(err)
+}
+
+func (s *session) targetName() string { return string(s.person.admission.Target.ID) }
+
+// carry passes everything on, both ways, until both ends are closed, and says how it ended.
+func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string) {
+	s.done = make(chan struct{})
+	cutDone := make(chan struct{})
+	stop := context.AfterFunc(s.live.Context(), func() { defer close(cutDone); s.cut() })
+	var outputs, all sync.WaitGroup
+	outputs.Go(func() { s.output(record.Stdout, s.down, s.up) })
+	outputs.Go(func() { s.output(record.Stderr, stderrOf{s}, s.up.Stderr()) })
+	all.Go(s.input)
+	all.Go(func() { s.fromTarget(upRequests, &outputs) })
+	s.fromPerson(requests)
+	s.up.Close()
+	late := time.AfterFunc(unwindWithin, func() { s.person.target.sock.Close() })
+	all.Wait()
+	late.Stop()
+	close(s.done)
+	if !stop() {
+		<-cutDone
+	}
+	return s.outcome
+}
+
+// output copies what the target sends. It is recorded before the person sees it.
+func (s *session) output(stream record.Stream, to io.Writer, from io.Reader) {
+	b := newElastic(&s.person.server.buffers)
+	defer b.release()
+	for {
+		n, err := from.Read(b.bytes)
+		if n > 0 {
+			if s.over.Load() || s.live.Output(stream, b.bytes[:n]) != nil {
+				return
+			}
+			if _, err := to.Write(b.bytes[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+		b.fit(n)
+	}
+}
+
+// input copies what the person sends. It is recorded before the target sees it.
+func (s *session) input() {
+	b := newElastic(&s.person.server.buffers)
+	defer b.release()
+	for {
+		n, err := s.down.Read(b.bytes)
+		if n > 0 {
+			if s.over.Load() || s.live.Input(b.bytes[:n]) != nil {
+				return
+			}
+			if _, err := s.up.Write(b.bytes[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			_ = s.up.CloseWrite()
+			return
+		}
+		b.fit(n)
+	}
+}
+
+// stderrOf writes a session's standard error, one at a time.
+type stderrOf struct{ s *session }
+
+func (w stderrOf) Write(p []byte) (int, error) {
+	w.s.stderr <- struct{}{}
+	defer func() { <-w.s.stderr }()
+	return w.s.down.Stderr().Write(p)
+}
+
+// fromTarget passes on what the target says about the command, and once it has closed and its
+// output has gone out, how the command ended.
+func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitGroup) {
+	var end *gossh.Request
+	for r := range requests {
+		switch r.Type {
+		case "exit-status", "exit-signal":
+			end = r
+		case "xon-xoff":
+			_, _ = s.down.SendRequest(r.Type, false, r.Payload)
+		}
+		_ = r.Reply(false, nil)
+	}
+	outputs.Wait()
+	s.outcome = s.ended(end)
+	if !s.over.Load() {
+		if end == nil {
+			s.tell("Brevet: the connection to " + s.targetName() + " was lost.")
+			end = &gossh.Request{Type: "exit-status", Payload: gossh.Marshal(struct{ Status uint32 }{failStatus})}
+		}
+		// After the last output and before the close, or clients miss it.
+		_, _ = s.down.SendRequest(end.Type, false, end.Payload)
+	}
+	s.down.Close()
+	s.live.Closed()
+}
+
+// ended records how the command ended and says it.
+func (s *session) ended(r *gossh.Request) string {
+	if r == nil {
+		return "closed before the command ended"
+	}
+	if r.Type == "exit-signal" {
+		var signal struct {
+			Name string
+			Rest []byte `ssh:"rest"`
+		}
+		_ = gossh.Unmarshal(r.Payload, &signal)
+		name := plain(clip(signal.Name))
+		_ = s.live.Signal(name)
+		return "signal " + name
+	}
+	var status struct{ Status uint32 }
+	_ = gossh.Unmarshal(r.Payload, &status)
+	_ = s.live.Exit(status.Status)
+	return fmt.Sprintf("exit %d", status.Status)
+}
+
+// fromPerson passes on the person's requests until the person's end is closed.
+func (s *session) fromPerson(requests <-chan *gossh.Request) {
+	for r := range requests {
+		switch r.Type {
+		case "window-change":
+			s.resize(r.Payload)
+		case "signal":
+			_, _ = s.up.SendRequest(r.Type, false, r.Payload)
+		case "break":
+			_, _ = s.up.SendRequest(r.Type, false, r.Payload)
+			_ = r.Reply(true, nil)
+		case "eow@openssh.com", "keepalive@openssh.com":
+			_ = r.Reply(false, nil)
+		default:
+			s.tell(s.person.refuse(r.Type, ""))
+			_ = r.Reply(false, nil)
+		}
+	}
+}
+
+func (s *session) resize(payload []byte) {
+	var size struct{ Columns, Rows, Width, Height uint32 }
+	if !s.terminal || gossh.Unmarshal(payload, &size) != nil {
+		return
+	}
+	_ = s.live.Resize(clampSize(size.Columns), clampSize(size.Rows))
+	_, _ = s.up.SendRequest("window-change", false, payload)
+}
+
+// cut ends the session at once: first the target, then the person, who is told why.
+func (s *session) cut() {
+	s.over.Store(true)
+	busy := &s.person.server.busy
+	busy.Go(func() {
+		// sshd leaves a command without a terminal running when its channel closes.
+		_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))
+		s.up.Close()
+	})
+	said := make(chan struct{})
+	busy.Go(func() {
+		defer close(said)
+		s.goodbye(context.Cause(s.live.Context()))
+	})
+	select {
+	case <-said:
+	case <-time.After(s.patience()):
+		s.person.socket.Close() // it takes nothing more, so it can't be told either
+	}
+	s.live.Closed()
+	select {
+	case <-s.done:
+	case <-time.After(unwindWithin):
+		s.person.socket.Close()
+		s.person.target.sock.Close()
+	}
+}
+
+// patience is how long the goodbye may take: others on the same connection are spared if they live on.
+func (s *session) patience() time.Duration {
+	if s.person.server.Gateway.Until(s.person.admission.Grant).Err() != nil {
+		return patience
+	}
+	return patienceShared
+}
+
+// goodbye tells the person why, and closes.
+func (s *session) goodbye(why error) {
+	s.tell(sentence(why))
+	_, _ = s.down.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{failStatus}))
+	s.down.Close()
+}
+
+// tell writes a sentence to the person's standard error, unless that is stuck.
+func (s *session) tell(text string) {
+	select {
+	case s.stderr <- struct{}{}:
+	case <-time.After(patience / 2):
+		return
+	}
+	defer func() { <-s.stderr }()
+	if s.terminal { // the person's own terminal is in raw mode, somewhere within a line
+		text = "\r\n" + strings.ReplaceAll(text, "\n", "\r\n") + "\r"
+	}
+	_, _ = io.WriteString(s.down.Stderr(), text+"\n")
+}

@@ -1,0 +1,117 @@
+package ssh
+
+import (
+	"slices"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/brevet-pim/brevet/record"
+)
+
+// setup is what the person asks for before and with the start of a session.
+type setup struct {
+	command   string // of an exec, or the name of a subsystem
+	pty       []byte // payload of pty-req; nil: no terminal
+	terminal  record.Terminal
+	variables []variable
+}
+
+type variable struct{ Name, Value string }
+
+const (
+	maxCommand   = 64 << 10
+	maxVariables = 64
+	maxVariable  = 4 << 10
+	maxTerm      = 64
+)
+
+// prepare takes requests until one starts the session (RFC 4254 section 6.5); nil if none did.
+func (s *session) prepare(requests <-chan *gossh.Request) (setup, *gossh.Request) {
+	var c setup
+	for r := range requests {
+		switch r.Type {
+		case "shell":
+			return c, r
+		case "exec", "subsystem":
+			var start struct{ Command string }
+			if gossh.Unmarshal(r.Payload, &start) == nil && len(start.Command) <= maxCommand {
+				c.command = start.Command
+				return c, r
+			}
+			s.tell("Brevet: the command is longer than 64 KiB, or cannot be read.")
+			_ = r.Reply(false, nil)
+		case "pty-req":
+			_ = r.Reply(s.wantTerminal(&c, r.Payload), nil)
+		case "env":
+			_ = r.Reply(s.wantVariable(&c, r.Payload), nil)
+		case "eow@openssh.com", "keepalive@openssh.com":
+			_ = r.Reply(false, nil)
+		default:
+			s.tell(s.person.refuse(r.Type, ""))
+			_ = r.Reply(false, nil)
+		}
+	}
+	return c, nil
+}
+
+// wantTerminal reports whether the role gives a terminal (RFC 4254 section 6.2).
+func (s *session) wantTerminal(c *setup, payload []byte) bool {
+	var pty struct {
+		Term                         string
+		Columns, Rows, Width, Height uint32
+		Modes                        string
+	}
+	if c.pty != nil || gossh.Unmarshal(payload, &pty) != nil || len(pty.Term) > maxTerm {
+		return false
+	}
+	if role := s.person.admission.Role; !slices.Contains(role.SSH.Permit, "pty") {
+		s.tell("Brevet: role " + string(role.Name) + " gives no terminal.")
+		return false
+	}
+	c.pty = payload
+	c.terminal = record.Terminal{Term: plain(pty.Term), Columns: clampSize(pty.Columns), Rows: clampSize(pty.Rows)}
+	if c.terminal == (record.Terminal{}) {
+		c.terminal.Term = "dumb" // a terminal of no size and no name is one still: what is typed is not recorded
+	}
+	s.terminal = true
+	return true
+}
+
+func clampSize(n uint32) int { return int(min(n, record.MaxSide)) }
+
+// wantVariable keeps a variable that the role lets people set (RFC 4254 section 6.4).
+func (s *session) wantVariable(c *setup, payload []byte) bool {
+	var v variable
+	if gossh.Unmarshal(payload, &v) != nil || len(c.variables) >= maxVariables || len(v.Name)+len(v.Value) > maxVariable {
+		return false
+	}
+	if !allowed(v.Name, s.person.admission.Role.SSH.Environment) || strings.ContainsRune(v.Value, 0) {
+		return false
+	}
+	c.variables = append(c.variables, v)
+	return true
+}
+
+// harmful are the variables that make a program run other code. No role can give them.
+var harmful = []string{
+	"LD_*", "DYLD_*", "BASH_ENV", "ENV", "IFS", "PATH", "SHELLOPTS", "BASHOPTS", "PROMPT_COMMAND",
+	"PYTHON*", "PERL*", "RUBY*", "NODE_OPTIONS", "GCONV_PATH", "LOCPATH", "NLSPATH", "SSH_*",
+}
+
+// allowed reports whether a list of names, some ending in a star, has the name.
+func allowed(name string, list []string) bool {
+	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+		return false
+	}
+	return matches(name, list) && !matches(name, harmful)
+}
+
+func matches(name string, list []string) bool {
+	return slices.ContainsFunc(list, func(pattern string) bool {
+		if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+			return strings.HasPrefix(name, prefix)
+		}
+		return name == pattern
+	})
+}

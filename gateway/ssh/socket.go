@@ -1,0 +1,153 @@
+package ssh
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	smallRead = 4 << 10   // before a person is known, so that many strangers cost little
+	bigRead   = 256 << 10 // afterwards: fewer system calls, and window updates in bulk
+
+	// writeWithin is how long a peer may leave its receive buffer full.
+	writeWithin = 60 * time.Second
+)
+
+// buffers lends memory to whoever moves bytes right now, so that idle connections hold none.
+type buffers struct{ small, big sync.Pool }
+
+func (b *buffers) get(size int) []byte {
+	if p, ok := b.pool(size).Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, size)
+}
+
+func (b *buffers) put(p []byte) {
+	p = p[:cap(p)]
+	b.pool(len(p)).Put(&p)
+}
+
+// pool holds slices of one capacity each.
+func (b *buffers) pool(size int) *sync.Pool {
+	if size == bigRead {
+		return &b.big
+	}
+	return &b.small
+}
+
+// socket is a network connection as the kernel has it. It reads as much as there is in one
+// system call, holds no buffer while it waits, knows when it last heard the peer, and gives up
+// on one that does not take what it is sent.
+type socket struct {
+	net.Conn
+	buffers *buffers
+	raw     syscall.RawConn // nil where reading around the buffer is not possible
+	start   time.Time
+	heard   atomic.Int64 // nanoseconds after start of the last byte from the peer
+	bulk    atomic.Bool  // reads may be big
+	lost    func(error)  // called when the peer is gone
+
+	pending []byte // what was read and not yet taken, within lent
+	lent    []byte
+	first   [1]byte
+}
+
+func newSocket(c net.Conn, b *buffers, lost func(error)) *socket {
+	s := &socket{Conn: c, buffers: b, start: time.Now(), lost: lost}
+	if sc, ok := c.(syscall.Conn); ok {
+		s.raw, _ = sc.SyscallConn()
+	}
+	return s
+}
+
+// Read returns what is pending, else waits for more.
+func (s *socket) Read(p []byte) (int, error) {
+	if len(s.pending) == 0 {
+		size := smallRead
+		if s.bulk.Load() {
+			size = bigRead
+		}
+		if s.raw == nil || len(p) >= size {
+			n, err := s.Conn.Read(p)
+			return n, s.hear(err)
+		}
+		if err := s.hear(s.fill(size)); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, s.pending)
+	s.pending = s.pending[n:]
+	if len(s.pending) == 0 && s.lent != nil {
+		s.buffers.put(s.lent)
+		s.pending, s.lent = nil, nil
+	}
+	return n, nil
+}
+
+func (s *socket) hear(err error) error {
+	if err != nil {
+		s.lost(err)
+		return err
+	}
+	s.heard.Store(int64(time.Since(s.start)))
+	return nil
+}
+
+// silent is how long the peer has not been heard.
+func (s *socket) silent() time.Duration {
+	return time.Since(s.start) - time.Duration(s.heard.Load())
+}
+
+// Peek waits for the first byte without taking it.
+func (s *socket) Peek() (byte, error) {
+	n, err := s.Conn.Read(s.first[:])
+	if n == 1 {
+		s.pending = s.first[:]
+		return s.first[0], nil
+	}
+	return 0, err
+}
+
+// Write writes all of p, or fails when the peer takes nothing for writeWithin.
+func (s *socket) Write(p []byte) (int, error) {
+	if err := s.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return 0, err
+	}
+	return s.Conn.Write(p)
+}
+
+// packets joins the two writes that golang.org/x/crypto/ssh makes of a large packet: the
+// 4,096 bytes that fill its bufio.Writer, then the rest.
+//
+// It must only be switched on for AES-GCM. There a packet is 20 bytes longer than a multiple of
+// 16, so never exactly 4,096 bytes, and a write of that size always has a second part.
+type packets struct {
+	net.Conn
+	joining atomic.Bool
+	held    []byte // the first part
+	buffers *buffers
+}
+
+const bufioSize = 4096
+
+// Write is called by one goroutine at a time.
+func (c *packets) Write(p []byte) (int, error) {
+	if len(c.held) == 0 {
+		if len(p) != bufioSize || !c.joining.Load() {
+			return c.Conn.Write(p)
+		}
+		c.held = append(c.buffers.get(bigRead)[:0], p...)
+		return len(p), nil
+	}
+	held := c.held
+	c.held = nil
+	defer c.buffers.put(held)
+	if _, err := c.Conn.Write(append(held, p...)); err != nil { // fits: a packet is at most 35,000 bytes
+		return 0, err
+	}
+	return len(p), nil
+}

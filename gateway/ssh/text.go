@@ -1,0 +1,56 @@
+package ssh
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/brevet-pim/brevet"
+)
+
+// sentence is what a person reads of an error.
+func sentence(err error) string {
+	message, hint := brevet.MessageOf(err)
+	text := "Brevet: " + plain(message) + "."
+	if hint != "" {
+		text += " " + strings.ToUpper(hint[:1]) + plain(hint[1:]) + "."
+	}
+	return text
+}
+
+// plain takes out of text whatever could act on a terminal. Reasons and names come from people.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+// span writes a duration as people do: 1h, 15m, 1h30m, 45s.
+func span(d time.Duration) string {
+	var b strings.Builder
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if n := d / unit.of; n > 0 {
+			fmt.Fprintf(&b, "%d%s", n, unit.name)
+			d -= n * unit.of
+		}
+	}
+	if b.Len() == 0 {
+		return "0s"
+	}
+	return b.String()
+}
+
+// short is the ending of a request's id that people see and may type.
+func short(id brevet.RequestID) string {
+	if len(id) < 8 {
+		return string(id)
+	}
+	return string(id[:4] + id[len(id)-4:])
+}
