@@ -1,0 +1,312 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/seal"
+)
+
+// Source gives the chunks of a recording by position. A Store's recording is one.
+type Source interface {
+	// Chunk returns a chunk, valid until the next call, or an error that matches fs.ErrNotExist.
+	Chunk(index int) ([]byte, error)
+	// Count returns how many positions there are: one more than the last that is taken.
+	Count() (int, error)
+}
+
+// Fault is what is wrong with a recording.
+type Fault string
+
+// The faults.
+const (
+	Cut       Fault = "cut"        // it stops before its end: the gateway died, or the last chunks were taken away
+	Missing   Fault = "missing"    // a chunk is not there, later ones are
+	Altered   Fault = "altered"    // a chunk is not as it was sealed
+	Reordered Fault = "reordered"  // a chunk stands where another belongs
+	Foreign   Fault = "foreign"    // a chunk belongs to another recording
+	Replaced  Fault = "replaced"   // this is not the recording that was begun, or closed, by what the log says
+	Unopened  Fault = "unopened"   // none of the given keys opens it
+	Garbled   Fault = "garbled"    // it opens, and what is inside breaks the rules
+	Unread    Fault = "unreadable" // the storage fails
+)
+
+// Problem is the error of a recording that is not whole and sound. Everything before the
+// chunk is.
+type Problem struct {
+	Session brevet.SessionID
+	Fault   Fault
+	Chunk   int // where it shows; with Cut, how many chunks there are
+	Cause   error
+}
+
+func (p *Problem) Error() string {
+	s := fmt.Sprintf("recording %s: ", p.Session)
+	switch p.Fault {
+	case Cut:
+		s += fmt.Sprintf("cut after chunk %d: its end is missing", p.Chunk-1)
+		if p.Chunk == 0 {
+			s = fmt.Sprintf("recording %s: there is nothing", p.Session)
+		}
+	case Missing:
+		s += fmt.Sprintf("chunk %d is missing", p.Chunk)
+	case Altered:
+		s += fmt.Sprintf("chunk %d was altered", p.Chunk)
+	case Reordered:
+		s += fmt.Sprintf("chunk %d stands out of its order", p.Chunk)
+	case Foreign:
+		s += fmt.Sprintf("chunk %d belongs to another recording", p.Chunk)
+	case Replaced:
+		s += "it is not the one that the log names"
+	case Unopened:
+		s += "it does not open"
+	case Garbled:
+		s += fmt.Sprintf("chunk %d breaks the rules", p.Chunk)
+	case Unread:
+		s += fmt.Sprintf("chunk %d cannot be read", p.Chunk)
+	}
+	if p.Cause != nil {
+		s += ": " + p.Cause.Error()
+	}
+	return s
+}
+
+func (p *Problem) Unwrap() error { return p.Cause }
+
+// Known is what is known of a recording from elsewhere: the log. Empty fields are not compared.
+type Known struct {
+	Commitment string // hash of the first chunk, hex, from the session's beginning
+	Root       string // hash of the last chunk, hex, from the recording's closing
+}
+
+// Report says how a recording stands.
+type Report struct {
+	Session    brevet.SessionID
+	Start      Start // zero without a key
+	End        End   // zero without a key, or if cut
+	Chunks     int   // sound ones, from the first on
+	Frames     int   // events in them; 0 without a key
+	Bytes      int64 // of the sound chunks, as stored
+	Commitment string
+	Root       string // hash of the last sound chunk
+	Complete   bool   // the last chunk is there, and nothing is wrong
+	Problem    *Problem
+}
+
+// Verify reads the whole recording and reports how it stands. With identities it opens
+// every chunk. Without any it follows the chain only, which shows everything but what
+// one did who could rewrite all the chunks that follow: against that, give Known.
+func Verify(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) Report {
+	r := reader{src: src, session: session, known: known, identities: identities, keyless: len(identities) == 0}
+	for e, err := range r.events() {
+		if err != nil {
+			break
+		}
+		r.report.Frames++
+		switch e.Kind {
+		case KindStart:
+			r.report.Start, _ = e.Start() // parsed before
+		case KindEnd:
+			r.report.End, _ = e.End()
+		}
+	}
+	return r.report
+}
+
+// Events opens the recording and yields its events, up to the first *Problem: what comes
+// before it is sound. An event's data is valid until the next one.
+func Events(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) iter.Seq2[Event, error] {
+	r := reader{src: src, session: session, known: known, identities: identities}
+	return r.events()
+}
+
+// reader goes through one recording once.
+type reader struct {
+	src        Source
+	session    brevet.SessionID
+	known      Known
+	identities []*seal.Identity
+	keyless    bool
+
+	opener *opener
+	chain  Hash
+	at     int // the chunk that is looked at
+	last   Event
+	ended  bool // the End was read
+	report Report
+}
+
+func (r *reader) events() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		r.report.Session = r.session
+		r.chain = seed(r.session)
+		for {
+			more, err := r.chunk(yield)
+			if err != nil {
+				r.report.Problem = r.problem(err)
+				yield(Event{}, r.report.Problem)
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// errFault carries a fault to where the position is known.
+type errFault struct {
+	fault Fault
+	cause error
+}
+
+func (e errFault) Error() string { return string(e.fault) }
+
+func (r *reader) problem(err error) *Problem {
+	p := &Problem{Session: r.session, Chunk: r.at, Fault: Unread, Cause: err}
+	if f, ok := errors.AsType[errFault](err); ok {
+		p.Fault, p.Cause = f.fault, f.cause
+	}
+	return p
+}
+
+// chunk reads the next chunk and yields its events. It reports whether there may be more.
+func (r *reader) chunk(yield func(Event, error) bool) (more bool, err error) {
+	raw, err := r.src.Chunk(r.at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, r.absent()
+	}
+	if err != nil {
+		return false, err
+	}
+	h, sealed, err := r.place(raw)
+	if err != nil {
+		return false, err
+	}
+	if !r.keyless {
+		plain, err := r.unseal(raw, h, sealed)
+		if err != nil {
+			return false, err
+		}
+		for e, err := range parseFrames(plain) {
+			if err == nil {
+				err = r.rule(e, h)
+			}
+			if err != nil {
+				return false, errFault{Garbled, err}
+			}
+			if !yield(e, nil) {
+				return false, nil
+			}
+		}
+		if h.last != r.ended {
+			return false, errFault{Garbled, errors.New("the last chunk and the End event do not agree")}
+		}
+	}
+	return !h.last, r.accept(raw, h)
+}
+
+// absent says what it means that the chunk is not there.
+func (r *reader) absent() error {
+	count, err := r.src.Count()
+	if err != nil {
+		return err
+	}
+	if count > r.at {
+		return errFault{Missing, nil}
+	}
+	return errFault{Cut, nil}
+}
+
+// place parses the clear part and finds out whether the chunk stands where it belongs.
+func (r *reader) place(raw []byte) (head, []byte, error) {
+	h, sealed, err := parseHead(raw)
+	switch {
+	case err != nil:
+		return h, nil, errFault{Altered, err}
+	case h.session != r.session:
+		return h, nil, errFault{Foreign, fmt.Errorf("it names %s", h.session)}
+	case int64(h.index) != int64(r.at):
+		return h, nil, errFault{Reordered, fmt.Errorf("it is chunk %d", h.index)}
+	}
+	if h.previous == r.chain && h.before == uint64(r.report.Bytes) {
+		return h, sealed, nil
+	}
+	// Which of the two chunks is wrong, a seal tells; the one before has opened.
+	if r.keyless && r.at > 0 {
+		r.at--
+		r.report.Chunks, r.report.Root = r.at, ""
+		return h, nil, errFault{Altered, errors.New("the next chunk does not follow it")}
+	}
+	return h, nil, errFault{Altered, errors.New("it does not follow the chunk before")}
+}
+
+func (r *reader) unseal(raw []byte, h head, sealed []byte) ([]byte, error) {
+	if r.opener == nil {
+		o, err := newOpener(h, r.identities)
+		if err != nil {
+			return nil, errFault{Unopened, err}
+		}
+		r.opener = o
+	}
+	plain, err := r.opener.open(raw, h, sealed)
+	if err != nil {
+		return nil, errFault{Altered, err}
+	}
+	return plain, nil
+}
+
+// rule checks what an event may be after the one before.
+func (r *reader) rule(e Event, h head) error {
+	switch {
+	case r.ended:
+		return errors.New("something follows the End")
+	case (r.last.Kind == 0) != (e.Kind == KindStart):
+		return errors.New("the Start is not the one first event")
+	case e.At < r.last.At:
+		return errors.New("an event comes before the one before it")
+	}
+	if e.Kind == KindStart {
+		if start, _ := e.Start(); start.Session != r.session {
+			return fmt.Errorf("its Start is of %s", brevet.Quote(string(start.Session)))
+		}
+	}
+	if e.Kind == KindEnd {
+		r.ended = true
+		end, _ := e.End()
+		if !h.last || end.Chunks != r.at+1 || end.Root != r.chain.String() {
+			return errors.New("the End counts other chunks than there are")
+		}
+	}
+	r.last = Event{Kind: e.Kind, At: e.At}
+	return nil
+}
+
+// accept counts a sound chunk.
+func (r *reader) accept(raw []byte, h head) error {
+	r.chain = follow(r.chain, raw)
+	if r.at == 0 {
+		r.report.Commitment = r.chain.String()
+		if r.known.Commitment != "" && r.known.Commitment != r.report.Commitment {
+			return errFault{Replaced, nil}
+		}
+	}
+	r.at++
+	r.report.Chunks = r.at
+	r.report.Bytes += int64(len(raw))
+	r.report.Root = r.chain.String()
+	if !h.last {
+		return nil
+	}
+	if count, err := r.src.Count(); err != nil || count != r.at {
+		return errFault{Foreign, errors.Join(errors.New("it comes after the last one"), err)}
+	}
+	if r.known.Root != "" && r.known.Root != r.report.Root {
+		return errFault{Replaced, nil}
+	}
+	r.report.Complete = true
+	return nil
+}

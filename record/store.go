@@ -1,0 +1,308 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/seal"
+)
+
+// Store keeps the recordings of the control plane: a directory each, a file a chunk. A
+// chunk that is there is never written again. The Store holds no key; it follows the
+// chain, and leaves to its caller whether the one who delivers is the session's gateway.
+type Store struct {
+	Dir string // "recordings", 0700, made when it is first needed
+}
+
+const (
+	chunkSuffix = ".chunk"
+	cutFile     = "cut.json"
+)
+
+// cutNote is what stands in cutFile.
+type cutNote struct {
+	Chunks int    `json:"chunks"`
+	Reason string `json:"reason"`
+}
+
+// Put keeps chunks, the first of which has the given index, and returns how the recording
+// then stands. Once it returns they are durable. It may be repeated. The error is Conflict if
+// another chunk stands there already, if they do not follow what stands before them, or if
+// the recording is closed: that is an attack or a bug, and never goes away by itself.
+func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (brevet.RecordingState, error) {
+	dir, err := s.dir(session)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	if first < 0 || len(chunks) == 0 {
+		return brevet.RecordingState{}, brevet.Errorf(brevet.Invalid, "there is no chunk to keep")
+	}
+	if err := makeDir(dir); err != nil {
+		return brevet.RecordingState{}, err
+	}
+	chain, before, err := s.tail(session, first)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	for i, chunk := range chunks {
+		index := first + i
+		h, _, err := parseHead(chunk)
+		if err != nil {
+			return brevet.RecordingState{}, err
+		}
+		if h.session != session || int(h.index) != index || h.previous != chain || h.before != before {
+			return brevet.RecordingState{}, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", index, session)
+		}
+		if h.last && i != len(chunks)-1 {
+			return brevet.RecordingState{}, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", index, session)
+		}
+		if err := s.keep(dir, session, index, chunk); err != nil {
+			return brevet.RecordingState{}, err
+		}
+		chain = follow(chain, chunk)
+		before += uint64(len(chunk))
+	}
+	// What is delivered is nearly always the newest, and then nothing needs to be counted.
+	next := first + len(chunks)
+	if _, err := os.Lstat(filepath.Join(dir, chunkName(next))); err == nil {
+		return s.State(session)
+	}
+	return stateOf(next, chunks[len(chunks)-1])
+}
+
+// Cut notes that the recording ends after so many chunks, without its End, and why. It may
+// be repeated with the same number.
+func (s *Store) Cut(session brevet.SessionID, chunks int, reason string) (brevet.RecordingState, error) {
+	state, err := s.State(session)
+	if err != nil && brevet.KindOf(err) != brevet.NotFound {
+		return state, err
+	}
+	if state.Complete || state.Chunks != chunks {
+		return state, brevet.Errorf(brevet.Conflict, "%s has %d chunks and is not cut after %d", session, state.Chunks, chunks)
+	}
+	dir, _ := s.dir(session) // State has checked the id
+	if err := makeDir(dir); err != nil {
+		return state, err
+	}
+	note, err := json.Marshal(cutNote{chunks, reason[:min(len(reason), maxReason)]})
+	if err != nil {
+		return state, err
+	}
+	if err := seal.CreateFile(filepath.Join(dir, cutFile), note); err != nil && !errors.Is(err, fs.ErrExist) {
+		return state, err
+	}
+	return state, nil
+}
+
+// CutReason returns why the recording is cut, or "" if nobody has said so.
+func (s *Store) CutReason(session brevet.SessionID) (string, error) {
+	dir, err := s.dir(session)
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, cutFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	var note cutNote
+	if err == nil {
+		err = json.Unmarshal(b, &note)
+	}
+	return note.Reason, err
+}
+
+// State returns how a recording stands by its chunks: it is Complete once the last one is
+// there, which then gives the Root. Verify says whether what stands there is sound. The
+// error is NotFound if there is no chunk.
+func (s *Store) State(session brevet.SessionID) (brevet.RecordingState, error) {
+	rec, err := s.Open(session)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	count, err := rec.Count()
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	if count == 0 {
+		return brevet.RecordingState{}, brevet.Errorf(brevet.NotFound, "there is no recording of %s", session)
+	}
+	chunk, err := rec.Chunk(count - 1)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	return stateOf(count, chunk)
+}
+
+// stateOf returns how a recording stands by its newest chunk.
+func stateOf(count int, chunk []byte) (brevet.RecordingState, error) {
+	h, _, err := parseHead(chunk)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	state := brevet.RecordingState{Chunks: count, Bytes: int64(h.before) + int64(len(chunk)), Complete: h.last}
+	if h.last {
+		state.Root = follow(h.previous, chunk).String()
+	}
+	return state, nil
+}
+
+// Open returns the chunks of a session. A session that has none opens too.
+func (s *Store) Open(session brevet.SessionID) (*Recording, error) {
+	dir, err := s.dir(session)
+	return &Recording{dir: dir}, err
+}
+
+// Sessions lists the sessions that have a recording, in the order of their beginning.
+func (s *Store) Sessions() ([]brevet.SessionID, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var ids []brevet.SessionID
+	for _, e := range entries {
+		if id, err := brevet.ParseSessionID(e.Name()); err == nil && e.IsDir() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, err
+}
+
+// Remove erases a recording, chunks and all: retention is over, and nothing holds it.
+func (s *Store) Remove(session brevet.SessionID) error {
+	dir, err := s.dir(session)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return seal.SyncDir(s.Dir)
+}
+
+// dir returns the session's directory. Only a well-formed id becomes part of a path.
+func (s *Store) dir(session brevet.SessionID) (string, error) {
+	if _, err := brevet.ParseSessionID(string(session)); err != nil {
+		return "", err
+	}
+	return filepath.Join(s.Dir, string(session)), nil
+}
+
+// tail returns what the chunk at index must follow: the hash of the one before it, and how
+// many bytes there are up to there.
+func (s *Store) tail(session brevet.SessionID, index int) (Hash, uint64, error) {
+	if index == 0 {
+		return seed(session), 0, nil
+	}
+	rec, err := s.Open(session)
+	if err != nil {
+		return Hash{}, 0, err
+	}
+	chunk, err := rec.Chunk(index - 1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Hash{}, 0, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
+	}
+	if err != nil {
+		return Hash{}, 0, err
+	}
+	h, _, err := parseHead(chunk)
+	if err != nil {
+		return Hash{}, 0, err
+	}
+	if h.last {
+		return Hash{}, 0, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
+	}
+	return follow(h.previous, chunk), h.before + uint64(len(chunk)), nil
+}
+
+// keep writes one chunk, or finds the same one there.
+func (s *Store) keep(dir string, session brevet.SessionID, index int, chunk []byte) error {
+	path := filepath.Join(dir, chunkName(index))
+	if _, err := os.Lstat(filepath.Join(dir, cutFile)); err == nil {
+		if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, chunk) {
+			return nil
+		}
+		return brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, index)
+	}
+	err := seal.CreateFile(path, chunk)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	there, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(there, chunk) {
+		return brevet.Errorf(brevet.Conflict, "another chunk %d of %s is kept already", index, session).
+			WithHint("two gateways record one session, or somebody forges: look at the audit log")
+	}
+	return nil
+}
+
+// Recording is the chunks of one session in a directory. It is a Source.
+type Recording struct {
+	dir string
+	buf []byte
+}
+
+// Chunk returns the chunk at the position, valid until the next call.
+func (r *Recording) Chunk(index int) ([]byte, error) {
+	f, err := os.Open(filepath.Join(r.dir, chunkName(index)))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if r.buf == nil {
+		r.buf = make([]byte, MaxChunk+1)
+	}
+	// One byte more than any chunk has is read, so that a longer file is refused, not cut.
+	n, err := io.ReadFull(f, r.buf)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, fmt.Errorf("read chunk %d: %w", index, err)
+	}
+	return r.buf[:n], nil
+}
+
+// Count returns one more than the highest position that is taken.
+func (r *Recording) Count() (int, error) {
+	entries, err := os.ReadDir(r.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	count := 0
+	for _, e := range entries {
+		if index, ok := chunkIndex(e.Name()); ok {
+			count = max(count, index+1)
+		}
+	}
+	return count, err
+}
+
+func chunkName(index int) string { return fmt.Sprintf("%08d%s", index, chunkSuffix) }
+
+func chunkIndex(name string) (int, bool) {
+	digits, ok := strings.CutSuffix(name, chunkSuffix)
+	index, err := strconv.Atoi(digits)
+	return index, ok && err == nil && chunkName(index) == name
+}
+
+// makeDir makes a directory for its owner only, and its parents, durably.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return seal.SyncDir(filepath.Dir(dir))
+}
