@@ -24,7 +24,7 @@ const (
 	KindRevocation Kind = "revocation"
 	KindIntent     Kind = "intent"
 	KindGrant      Kind = "grant"
-	KindStatus     Kind = "status" // asked for by package proof; see Status
+	KindStatus     Kind = "status"
 	KindSignIn     Kind = "signin"
 )
 

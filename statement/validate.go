@@ -502,10 +502,9 @@ func (Status) StatementKind() Kind { return KindStatus }
 
 // Validate checks the shape of a status: see Payload.
 func (s Status) Validate() error {
-	_, err := brevet.ParseGrantID(string(s.Grant))
 	return cmp.Or(
 		s.Header.check(),
-		err,
+		checkGrantID("grant", string(s.Grant)),
 		checkInteger("size", s.Size, 1, maxInteger),
 		checkDigest("roster", s.Roster),
 		checkDigest("catalog", s.Catalog),
