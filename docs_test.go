@@ -3,10 +3,13 @@ package brevet_test
 import (
 	"go/ast"
 	"os"
+	"os/exec"
 	"path"
 	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/modfile"
 )
 
 // A row of a table names what holds it, in its last column: tests as
@@ -145,4 +148,61 @@ func namedTests(t *testing.T) map[string]bool {
 		}
 	}
 	return known
+}
+
+func TestEveryDependencyHasAReason(t *testing.T) {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := modfile.Parse("go.mod", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]string{} // by module, a file that imports it
+	for _, s := range sources(t) {
+		for _, spec := range s.file.Imports {
+			imported := strings.Trim(spec.Path.Value, `"`)
+			for _, r := range mod.Require {
+				if below(imported, r.Mod.Path) {
+					used[r.Mod.Path] = s.path
+				}
+			}
+		}
+	}
+	for name, file := range used {
+		if !strings.Contains(string(reasons), "| "+name+" |") {
+			t.Errorf("CONTRIBUTING.md does not say why %s needs %s", file, name)
+		}
+	}
+}
+
+// TestPagesLinkToWhatExists follows every relative link of every page.
+func TestPagesLinkToWhatExists(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+	pages, err := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page := range strings.Lines(string(pages)) {
+		page = strings.TrimSpace(page)
+		text, err := os.ReadFile(page)
+		if os.IsNotExist(err) { // deleted and not yet committed
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
+				continue
+			}
+			if _, err := os.Stat(path.Join(path.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, m[1])
+			}
+		}
+	}
 }

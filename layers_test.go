@@ -37,7 +37,8 @@ var layers = []layer{
 	{folder: "store", may: []string{"audit", "fault"}},
 	{folder: "identity", may: []string{"statement"}},
 	{folder: "notify"},
-	{folder: "flow", may: []string{"store", "proof", "policy", "statement", "audit", "catalog", "fault"}},
+	// The spine speaks to the issuer in the issuer's words, and opens recordings for those who may play them.
+	{folder: "flow", may: []string{"issuer", "record", "seal", "store", "proof", "policy", "statement", "audit", "catalog", "fault"}},
 	{folder: "flow/", may: []string{"store", "proof", "policy", "statement", "audit", "catalog", "fault"}, apart: true},
 	{folder: "gateway", may: append([]string{"proof", "record", "statement"}, client...)},
 	{folder: "agent", may: append([]string{"proof", "record", "statement"}, client...)},
