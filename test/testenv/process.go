@@ -89,6 +89,11 @@ func (p *process) ready(ctx context.Context, probe func(context.Context) error) 
 // stop asks the process to end, kills it if it does not, and then whatever it
 // had started and left behind.
 func (p *process) stop(ask syscall.Signal) {
+	select {
+	case <-p.done: // its id may belong to another by now
+		return
+	default:
+	}
 	left := descendants(p.cmd.Process.Pid)
 	// Ending it may fail only because it has ended.
 	_ = p.cmd.Process.Signal(ask)
