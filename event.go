@@ -10,8 +10,9 @@ type Event struct {
 	Subject string // a statement's id, or the id of what it happened to
 	At      time.Time
 	Actor   Caller
-	Outcome string // "success" or "failure"
-	Message string // one sentence, for a person
+	About   PersonID // whom it concerns, if that is not the actor
+	Outcome string   // "success" or "failure"
+	Message string   // one sentence, for a person
 
 	Request       RequestID
 	Grant         GrantID

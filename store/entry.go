@@ -1,0 +1,267 @@
+package store
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
+)
+
+// Entry is one event as the log keeps it.
+type Entry struct {
+	Index     int64
+	ID        brevet.EventID
+	Kind      string
+	Subject   string
+	At        time.Time
+	Actor     string          // person or machine that did it
+	About     brevet.PersonID // whom it concerns, if that is not the actor
+	Request   brevet.RequestID
+	Grant     brevet.GrantID
+	Session   brevet.SessionID
+	BodyHash  [sha256.Size]byte
+	Salt      []byte // nil once erased
+	Body      []byte // one line of JSON (audit.Record); nil once erased
+	Statement []byte // the envelope as it was signed; nil if the event is none, or once erased
+}
+
+// Leaf returns what the log commits to.
+func (e Entry) Leaf() audit.Leaf {
+	return audit.Leaf{Kind: e.Kind, Subject: e.Subject, Body: e.BodyHash}
+}
+
+const selectEntry = "select idx, id, kind, subject, at, actor, about, request_id, grant_id, session_id, body_hash, salt, body, statement from events "
+
+func scanEntry(row scanner) (Entry, error) {
+	var e Entry
+	var hash []byte
+	err := row.Scan(&e.Index, &e.ID, &e.Kind, &e.Subject, instant{&e.At}, &e.Actor, &e.About, &e.Request, &e.Grant, &e.Session,
+		&hash, &e.Salt, &e.Body, &e.Statement)
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(e.Statement) == 0 {
+		e.Statement = nil
+	}
+	if len(hash) != len(e.BodyHash) {
+		return Entry{}, fmt.Errorf("event %d has a hash of %d bytes", e.Index, len(hash))
+	}
+	copy(e.BodyHash[:], hash)
+	return e, nil
+}
+
+// Entry returns the event at index.
+func (q *Query) Entry(index int64) (Entry, error) {
+	return named(q, "event", index, scanEntry, selectEntry+"where idx = $1", index)
+}
+
+// Entries returns the events from index on, in order.
+func (q *Query) Entries(from int64, limit int) ([]Entry, error) {
+	return list(q, scanEntry, selectEntry+"where idx >= $1 order by idx limit $2", from, Page{Limit: limit}.limit())
+}
+
+// Statement returns the event of the statement with this id, its envelope among it. An
+// intent is found by its request, see IntentOf.
+func (q *Query) Statement(id string) (Entry, error) {
+	return named(q, "statement", id, scanEntry, selectEntry+"where subject = $1 and kind <> 'intent' and statement is not null", id)
+}
+
+// IntentOf returns the event of the intent that spent the request with this statement id.
+func (q *Query) IntentOf(request string) (Entry, error) {
+	return named(q, "intent for the request", request, scanEntry, selectEntry+"where subject = $1 and kind = 'intent' and statement is not null", request)
+}
+
+// Statements returns statements of these kinds from an index of the log on, in its order:
+// the roster or the catalog chain, say, or every revocation.
+func (q *Query) Statements(kinds []string, from int64, limit int) ([]Entry, error) {
+	w := where{}
+	w.in("kind", kinds)
+	w.add("idx >= ", from)
+	w.text = append(w.text, "statement is not null")
+	return list(q, scanEntry, selectEntry+w.String()+" order by idx limit "+w.arg(Page{Limit: limit}.limit()), w.args...)
+}
+
+// Filter says which events a search wants. What is empty is not asked for.
+type Filter struct {
+	Kind    string
+	Person  brevet.PersonID // did it, or it concerns them or their request
+	Request brevet.RequestID
+	Session brevet.SessionID
+	Text    string    // stands somewhere in the body, in any case of ASCII letters
+	Since   time.Time // from then on
+	Until   time.Time // before then
+	Before  int64     // only events of a smaller index; 0: from the newest on
+	Limit   int       // see Page.Limit
+}
+
+// Search returns the events that the filter wants, newest first. The next page begins
+// before the index of the last one.
+func (q *Query) Search(f Filter) ([]Entry, error) {
+	var w where
+	if f.Kind != "" {
+		w.add("kind = ", f.Kind)
+	}
+	if f.Person != "" {
+		p := w.arg(f.Person)
+		w.text = append(w.text, fmt.Sprintf("(actor = %s or about = %s or request_id in (select id from requests where person = %s))", p, p, p))
+	}
+	if f.Request != "" {
+		w.add("request_id = ", f.Request)
+	}
+	if f.Session != "" {
+		w.add("session_id = ", f.Session)
+	}
+	if f.Text != "" {
+		w.text = append(w.text, "lower(body) like "+w.arg("%"+escapeLike(strings.ToLower(f.Text))+"%")+` escape '!'`)
+	}
+	if !f.Since.IsZero() {
+		w.add("at >= ", micros(f.Since))
+	}
+	if !f.Until.IsZero() {
+		w.add("at < ", micros(f.Until))
+	}
+	if f.Before > 0 {
+		w.add("idx < ", f.Before)
+	}
+	return list(q, scanEntry, selectEntry+w.String()+" order by idx desc limit "+w.arg(Page{Limit: f.Limit}.limit()), w.args...)
+}
+
+func escapeLike(s string) string {
+	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(s)
+}
+
+// where collects the conditions of a query and their arguments.
+type where struct {
+	text []string
+	args []any
+}
+
+// arg adds an argument and returns its placeholder.
+func (w *where) arg(v any) string {
+	w.args = append(w.args, v)
+	return fmt.Sprintf("$%d", len(w.args))
+}
+
+func (w *where) add(condition string, v any) {
+	w.text = append(w.text, condition+w.arg(v))
+}
+
+// in adds that the column is one of the values; of none, nothing is.
+func (w *where) in(column string, values []string) {
+	if len(values) == 0 {
+		w.text = append(w.text, "1 = 0")
+		return
+	}
+	marks := make([]string, len(values))
+	for i, v := range values {
+		marks[i] = w.arg(v)
+	}
+	w.text = append(w.text, column+" in ("+strings.Join(marks, ", ")+")")
+}
+
+func (w *where) String() string {
+	if len(w.text) == 0 {
+		return ""
+	}
+	return "where " + strings.Join(w.text, " and ")
+}
+
+// Checkpoint returns the newest signed checkpoint, and the size of the log that it is of.
+func (q *Query) Checkpoint() (signed []byte, size int64, err error) {
+	h, err := q.head()
+	return h.checkpoint, h.tree.Size, err
+}
+
+// Leaves returns the leaves from index on, in order: what the issuer replays.
+func (q *Query) Leaves(from int64, limit int) ([]audit.Leaf, error) {
+	return list(q, scanLeaf, "select kind, subject, body_hash from events where idx >= $1 order by idx limit $2", from, Page{Limit: limit}.limit())
+}
+
+func scanLeaf(row scanner) (audit.Leaf, error) {
+	var l audit.Leaf
+	var hash []byte
+	if err := row.Scan(&l.Kind, &l.Subject, &hash); err != nil {
+		return audit.Leaf{}, err
+	}
+	if len(hash) != len(l.Body) {
+		return audit.Leaf{}, fmt.Errorf("a leaf has a hash of %d bytes", len(hash))
+	}
+	copy(l.Body[:], hash)
+	return l, nil
+}
+
+// Inclusion returns the proof that the event at index stands in the log of the given size
+// (audit.VerifyInclusion).
+func (q *Query) Inclusion(size, index int64) ([]tlog.Hash, error) {
+	return audit.Inclusion(size, index, tlog.HashReaderFunc(q.hashes))
+}
+
+// Consistency returns the proof that the log of size now begins with the log of size before
+// (audit.VerifyConsistency).
+func (q *Query) Consistency(now, before int64) ([]tlog.Hash, error) {
+	return audit.Consistency(now, before, tlog.HashReaderFunc(q.hashes))
+}
+
+// hashes reads nodes of the tree: each stands in the row of the leaf that completes it.
+func (q *Query) hashes(stored []int64) ([]tlog.Hash, error) {
+	if len(stored) == 0 {
+		return nil, nil
+	}
+	var w where
+	marks := make([]string, len(stored))
+	for i, at := range stored {
+		leaf, _ := audit.StoredAt(at)
+		marks[i] = w.arg(leaf)
+	}
+	rows, err := list(q, scanHashes, "select idx, hashes from events where idx in ("+strings.Join(marks, ", ")+")", w.args...)
+	if err != nil {
+		return nil, err
+	}
+	byLeaf := make(map[int64][]byte, len(rows))
+	for _, r := range rows {
+		byLeaf[r.index] = r.hashes
+	}
+	found := make([]tlog.Hash, len(stored))
+	for i, at := range stored {
+		leaf, level := audit.StoredAt(at)
+		hashes := byLeaf[leaf]
+		if len(hashes) < (level+1)*tlog.HashSize {
+			return nil, brevet.Errorf(brevet.NotFound, "the log has no event %d", leaf)
+		}
+		copy(found[i][:], hashes[level*tlog.HashSize:])
+	}
+	return found, nil
+}
+
+type hashRow struct {
+	index  int64
+	hashes []byte
+}
+
+func scanHashes(row scanner) (hashRow, error) {
+	var r hashRow
+	err := row.Scan(&r.index, &r.hashes)
+	return r, err
+}
+
+// Erase removes the body of the event at index for good, and its statement unless roster,
+// catalog or revocations rest on it. The leaf stays, and the log still verifies. The change
+// that erases says so in an event of kind audit.erased.
+func (t *Tx) Erase(index int64) error {
+	e, err := t.Entry(index)
+	if err != nil {
+		return err
+	}
+	set := "salt = null, body = null"
+	if kind, _ := audit.KindOf(e.Kind); kind.Statement && !kind.Lasting {
+		// Empty and not null: a statement that was erased cannot be said again.
+		set += ", statement = ''"
+	}
+	_, err = t.exec("update events set "+set+" where idx = $1", index)
+	return err
+}

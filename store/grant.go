@@ -1,0 +1,198 @@
+package store
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+)
+
+const grantColumns = "id, request_id, statement, intent, state, person, role, targets, logins, holder, starts, ends, ended_at, ended_by, end_reason, closed_at, version"
+
+const selectGrant = "select " + grantColumns + " from grants "
+
+func scanGrant(row scanner) (brevet.Grant, error) {
+	var g brevet.Grant
+	err := row.Scan(&g.ID, &g.Request, &g.Statement, &g.Intent, &g.State, &g.Person, &g.Role, unpack{&g.Targets}, unpack{&g.Logins},
+		&g.Holder, instant{&g.From}, instant{&g.To}, instant{&g.EndedAt}, &g.EndedBy, &g.EndReason, instant{&g.ClosedAt}, &g.Version)
+	return g, err
+}
+
+// Grant returns the grant with this id.
+func (q *Query) Grant(id brevet.GrantID) (brevet.Grant, error) {
+	return named(q, "grant", id, scanGrant, selectGrant+"where id = $1", id)
+}
+
+// FindGrant returns the grant whose id ends so. More than one is a Conflict.
+func (q *Query) FindGrant(ending string) (brevet.Grant, error) {
+	return ends(q, "grant", ending, scanGrant, selectGrant)
+}
+
+// GrantFilter says which grants are wanted. What is empty is not asked for.
+type GrantFilter struct {
+	State  brevet.GrantState
+	Person brevet.PersonID
+	Role   brevet.RoleName
+	Holder brevet.MachineID
+	Open   bool // only those of which something may be left: not ended
+	Newest bool // newest first; then After is the oldest id of the page before
+	Page
+}
+
+// Grants returns the grants that the filter wants, oldest first unless it says otherwise.
+func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
+	var w where
+	if f.State != "" {
+		w.add("state = ", f.State)
+	}
+	if f.Person != "" {
+		w.add("person = ", f.Person)
+	}
+	if f.Role != "" {
+		w.add("role = ", f.Role)
+	}
+	if f.Holder != "" {
+		w.add("holder = ", f.Holder)
+	}
+	if f.Open {
+		w.text = append(w.text, "state in ('issuing', 'live', 'ending')")
+	}
+	return list(q, scanGrant, selectGrant+w.page(f.Page, f.Newest), w.args...)
+}
+
+// GrantsDue returns grants that are issuing or live and whose end has come, the most
+// overdue first.
+func (q *Query) GrantsDue(now time.Time, limit int) ([]brevet.Grant, error) {
+	return list(q, scanGrant, selectGrant+"where state in ('issuing', 'live') and ends <= $1 order by ends limit $2", micros(now), Page{Limit: limit}.limit())
+}
+
+// NextEnd returns when the next grant ends, and the zero time if none is issuing or live.
+func (q *Query) NextEnd() (time.Time, error) {
+	return one(q, func(row scanner) (at time.Time, err error) { return at, row.Scan(instant{&at}) },
+		"select coalesce(min(ends), 0) from grants where state in ('issuing', 'live')")
+}
+
+// AddGrant writes a new grant, in state issuing and with version 1. A grant must have an end.
+func (t *Tx) AddGrant(g brevet.Grant) error {
+	if g.State != brevet.Issuing {
+		return brevet.Errorf(brevet.Invalid, "a new grant is %s: it must be %s", g.State, brevet.Issuing)
+	}
+	if !g.To.After(g.From) {
+		return brevet.Errorf(brevet.Invalid, "grant %s has no end after its beginning", g.ID)
+	}
+	return t.insert("grant", g.ID, "insert into grants ("+grantColumns+`)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1)`,
+		g.ID, g.Request, g.Statement, g.Intent, g.State, g.Person, g.Role, packed(g.Targets), packed(g.Logins), g.Holder,
+		micros(g.From), micros(g.To), micros(g.EndedAt), g.EndedBy, g.EndReason, micros(g.ClosedAt))
+}
+
+// UpdateGrant writes what may change of a grant: state, statement, its beginning and end
+// while it is issuing, and how it ended. The end never moves later once the grant is live.
+// It returns the grant with its new version. If the row has another version than g, or may
+// not go from its state to g's (brevet.GrantState.May), it is a Conflict.
+func (t *Tx) UpdateGrant(g brevet.Grant) (brevet.Grant, error) {
+	now, err := t.Grant(g.ID)
+	if err != nil {
+		return brevet.Grant{}, err
+	}
+	if err := mayMove("grant", g.ID, now.Version, g.Version, now.State, g.State); err != nil {
+		return brevet.Grant{}, err
+	}
+	if now.State != brevet.Issuing && g.To.After(now.To) || !g.To.After(g.From) {
+		return brevet.Grant{}, brevet.Errorf(brevet.Conflict, "grant %s ends at %s and cannot end at %s", g.ID, now.To.Format(time.RFC3339), g.To.Format(time.RFC3339))
+	}
+	n, err := t.exec(`update grants set state = $1, statement = $2, starts = $3, ends = $4, ended_at = $5, ended_by = $6, end_reason = $7,
+		closed_at = $8, version = version + 1 where id = $9 and version = $10`,
+		g.State, g.Statement, micros(g.From), micros(g.To), micros(g.EndedAt), g.EndedBy, g.EndReason, micros(g.ClosedAt), g.ID, g.Version)
+	if err != nil {
+		return brevet.Grant{}, err
+	}
+	if n != 1 {
+		return brevet.Grant{}, changedMeanwhile("grant", g.ID)
+	}
+	return t.Grant(g.ID)
+}
+
+// Confirmation says that nothing of a grant is left with one enforcement point.
+type Confirmation struct {
+	Grant   brevet.GrantID
+	Machine brevet.MachineID
+	At      time.Time
+}
+
+// Confirmations returns who confirmed the end of the grant, in the order in which they did.
+func (q *Query) Confirmations(id brevet.GrantID) ([]Confirmation, error) {
+	return list(q, func(row scanner) (c Confirmation, err error) {
+		err = row.Scan(&c.Grant, &c.Machine, instant{&c.At})
+		return c, err
+	}, "select grant_id, machine, confirmed_at from grant_confirmations where grant_id = $1 order by confirmed_at, machine", id)
+}
+
+// Confirm writes a confirmation, and reports whether it is news. One that was there keeps its time.
+func (t *Tx) Confirm(c Confirmation) (bool, error) {
+	n, err := t.exec("insert into grant_confirmations (grant_id, machine, confirmed_at) values ($1, $2, $3) on conflict (grant_id, machine) do nothing",
+		c.Grant, c.Machine, micros(c.At))
+	return n == 1, err
+}
+
+// Bundle returns what the grant was proven with, as it was put there.
+func (q *Query) Bundle(id brevet.GrantID) ([]byte, error) {
+	return named(q, "proof of grant", id, value[[]byte], "select bundle from grant_bundles where grant_id = $1", id)
+}
+
+// PutBundle keeps the proof of a grant; a later one takes its place.
+func (t *Tx) PutBundle(id brevet.GrantID, bundle []byte) error {
+	_, err := t.exec("insert into grant_bundles (grant_id, bundle) values ($1, $2) on conflict (grant_id) do update set bundle = excluded.bundle", id, bundle)
+	return err
+}
+
+// Credential returns the credential of a grant. Once it is erased there is none.
+func (q *Query) Credential(id brevet.GrantID) (brevet.Credential, error) {
+	return named(q, "credential of grant", id, func(row scanner) (c brevet.Credential, err error) {
+		var serial string
+		if err := row.Scan(&c.Kind, &serial, &c.Public, instant{&c.To}); err != nil {
+			return c, err
+		}
+		c.Serial, err = strconv.ParseUint(serial, 10, 64)
+		return c, err
+	}, "select kind, serial, public, ends from credentials where grant_id = $1", id)
+}
+
+// PutCredential keeps the credential of a grant. It must end, and not after the grant; a
+// second one is a Conflict.
+func (t *Tx) PutCredential(id brevet.GrantID, c brevet.Credential) error {
+	g, err := t.Grant(id)
+	if err != nil {
+		return err
+	}
+	if c.To.IsZero() || c.To.After(g.To) {
+		return brevet.Errorf(brevet.Invalid, "the credential of grant %s ends at %s, after the grant's end at %s", id, c.To.Format(time.RFC3339), g.To.Format(time.RFC3339))
+	}
+	return t.insert("credential of grant", id, "insert into credentials (grant_id, kind, serial, public, ends) values ($1, $2, $3, $4, $5)",
+		id, c.Kind, strconv.FormatUint(c.Serial, 10), c.Public, micros(c.To))
+}
+
+// EraseCredential removes the credential of a grant that is over; if there is none it does nothing.
+func (t *Tx) EraseCredential(id brevet.GrantID) error {
+	_, err := t.exec("delete from credentials where grant_id = $1", id)
+	return err
+}
+
+// Manifest returns the bytes with this digest (SHA-256, hex): a catalog's manifest.
+func (q *Query) Manifest(digest string) ([]byte, error) {
+	b, err := named(q, "manifest", digest, value[[]byte], "select bytes from manifests where digest = $1", digest)
+	if err != nil {
+		return nil, err
+	}
+	if digestOf(b) != digest {
+		return nil, brevet.Errorf(brevet.Refused, "the manifest %s was changed in the database", digest)
+	}
+	return b, nil
+}
+
+// PutManifest keeps the bytes and returns their digest. The same bytes are kept once.
+func (t *Tx) PutManifest(b []byte) (string, error) {
+	digest := digestOf(b)
+	_, err := t.exec("insert into manifests (digest, bytes) values ($1, $2) on conflict (digest) do nothing", digest, b)
+	return digest, err
+}
