@@ -33,12 +33,17 @@ func systemUID(s System) cedar.EntityUID {
 }
 
 func roleEntity(r brevet.Role) cedar.Entity {
+	var approvers []cedar.Value
+	for _, stage := range r.Approval {
+		approvers = append(approvers, groupUID(stage.Group))
+	}
 	return cedar.Entity{UID: roleUID(r.Name), Attributes: cedar.NewRecord(cedar.RecordMap{
 		"sensitivity": cedar.String(r.Sensitivity),
 		"owner":       cedar.String(r.Owner),
 		"recording":   cedar.String(r.Recording),
 		"labels":      labelSet(r.Targets.Labels),
 		"logins":      stringSet(r.SSH.Logins),
+		"approvers":   cedar.NewSet(approvers...),
 	})}
 }
 

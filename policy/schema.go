@@ -64,8 +64,9 @@ var (
 		{"sensitivity", "String", sensitivities},
 		{"owner", "String", nil}, // person:NAME or group:NAME
 		{"recording", "String", recordings},
-		{"labels", "Set<String>", nil}, // those that its targets must have, each "key=value"
-		{"logins", "Set<String>", nil}, // accounts that it gives
+		{"labels", "Set<String>", nil},   // those that its targets must have, each "key=value"
+		{"logins", "Set<String>", nil},   // accounts that it gives
+		{"approvers", "Set<Group>", nil}, // groups of its approval stages
 	}
 	targetAttributes = []attribute{
 		{"kind", "String", targetKinds},
