@@ -255,6 +255,7 @@ var openers = map[Kind]func(Envelope) (Payload, error){
 	KindIntent:     open[Intent],
 	KindGrant:      open[Grant],
 	KindStatus:     open[Status],
+	KindReceipt:    open[Receipt],
 	KindSignIn:     open[SignIn],
 }
 

@@ -25,13 +25,14 @@ const (
 	KindIntent     Kind = "intent"
 	KindGrant      Kind = "grant"
 	KindStatus     Kind = "status"
+	KindReceipt    Kind = "receipt"
 	KindSignIn     Kind = "signin"
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
 	return []Kind{KindRoot, KindEnrol, KindRetire, KindReinstate, KindMachine, KindCatalog,
-		KindRequest, KindApproval, KindRevocation, KindIntent, KindGrant, KindStatus, KindSignIn}
+		KindRequest, KindApproval, KindRevocation, KindIntent, KindGrant, KindStatus, KindSignIn, KindReceipt}
 }
 
 // Payload is what a statement says: one of the structs of this file.
@@ -315,6 +316,14 @@ type Status struct {
 	Size    int64          `json:"size"`
 	Roster  ID             `json:"roster"`  // id of the roster's head
 	Catalog ID             `json:"catalog"` // id of the catalog's head
+}
+
+// Receipt is the issuer's word that it has heard a revocation, durably: from At on it signs nothing
+// that the revocation forbids.
+type Receipt struct {
+	Header
+	Revocation ID    `json:"revocation"` // statement id
+	Size       int64 `json:"size"`       // of the log that it had followed
 }
 
 // SignIn proves to a server who is at the other end of a TLS connection. It gives no privilege.

@@ -148,6 +148,7 @@ func samples(t testing.TB) []statement.Payload {
 		request(t), approval(t), revocation(), intent(t), grant(t),
 		statement.Status{Header: header(), Grant: grant(t).ID, Size: 42, Roster: idOf("roster"), Catalog: idOf("catalog")},
 		statement.SignIn{Header: header(), Person: "bob", Challenge: digestOf("challenge"), Client: digestOf("client")},
+		statement.Receipt{Header: header(), Revocation: idOf("revocation"), Size: 42},
 	}
 	var kinds []statement.Kind
 	for _, p := range all {

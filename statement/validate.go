@@ -511,6 +511,18 @@ func (s Status) Validate() error {
 	)
 }
 
+// StatementKind returns KindReceipt.
+func (Receipt) StatementKind() Kind { return KindReceipt }
+
+// Validate checks the shape of a receipt: see Payload.
+func (r Receipt) Validate() error {
+	return cmp.Or(
+		r.Header.check(),
+		checkDigest("revocation", r.Revocation),
+		checkInteger("size", r.Size, 1, maxInteger),
+	)
+}
+
 // StatementKind returns KindSignIn.
 func (SignIn) StatementKind() Kind { return KindSignIn }
 
