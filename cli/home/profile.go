@@ -12,6 +12,16 @@ import (
 
 const profileFile = "profile.yaml"
 
+// Files that hold what this machine has seen and verified of the profile's organisation.
+const (
+	RosterFile     = "roster"        // roster statements, one envelope a line
+	GatewaysFile   = "gateways.json" // where the gateways of targets are
+	CheckpointFile = "checkpoint"    // the newest checkpoint of the log that was verified
+	KnownHostsFile = "known_hosts"   // the authority of the gateways' SSH host certificates
+	PublicKeyFile  = "identity.pub"  // the person's public key, for ssh's IdentityFile
+	SSHConfigFile  = "ssh_config"    // what brevet ssh-config --install includes
+)
+
 // Profile is what a machine must know to speak for one person with one server.
 type Profile struct {
 	Server string          `yaml:"server"`          // host:port
@@ -84,4 +94,14 @@ func (h *Home) SetProfile(p Profile) error {
 		return brevet.Errorf(brevet.Internal, "cannot write the profile").Because(err)
 	}
 	return h.Write(profileFile, b)
+}
+
+// Forget removes the profile and what was verified with it. Keys stay.
+func (h *Home) Forget() error {
+	for _, name := range []string{profileFile, RosterFile, GatewaysFile, CheckpointFile} {
+		if err := h.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/cli/home"
+	"github.com/brevet-pim/brevet/cli/show"
+	"github.com/brevet-pim/brevet/statement"
+)
+
+// app is what the commands share in one run.
+type app struct {
+	getenv func(string) string
+
+	// Flags that every command has.
+	serverFlag string
+	output     string
+	utc, exact bool
+
+	in      io.Reader
+	out     io.Writer // results
+	err     io.Writer // progress, questions
+	format  show.Format
+	lines   *bufio.Reader // of in
+	home    *home.Home    // opened at the first need
+	session *session      // opened at the first need
+	signer  statement.Signer
+}
+
+func (a *app) flags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&a.serverFlag, "server", "", "server to speak to, host:port (else $BREVET_SERVER, else the one signed in to)")
+	f.StringVarP(&a.output, "output", "o", string(show.AsTable), "how to print results: table, json or yaml")
+	f.BoolVar(&a.utc, "utc", false, "show times in UTC")
+	f.BoolVar(&a.exact, "exact", false, "show exact times instead of relative ones")
+	// The error can only be a flag that is not there.
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions)
+}
+
+func (a *app) begin(cmd *cobra.Command) error {
+	a.in, a.out, a.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	a.lines = bufio.NewReader(a.in)
+	format, err := show.ParseFormat(a.output)
+	a.format = format
+	return err
+}
+
+// folder opens the person's folder.
+func (a *app) folder() (*home.Home, error) {
+	if a.home != nil {
+		return a.home, nil
+	}
+	dir, err := home.Dir(a.getenv)
+	if err != nil {
+		return nil, err
+	}
+	a.home, err = home.Open(dir)
+	return a.home, err
+}
+
+func (a *app) clock() show.Clock { return show.Clock{Now: time.Now(), UTC: a.utc, Exact: a.exact} }
+
+// print prints a result: the message as it is, or the table that people gets to write.
+func (a *app) print(m proto.Message, people func() error) error {
+	if a.format != show.AsTable {
+		return show.Message(a.out, a.format, m)
+	}
+	return people()
+}
+
+func (a *app) table(t show.Table) error { return t.Write(a.out, columns(a.out)) }
+
+// say prints a line of a result, escaped.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.out, show.Text(fmt.Sprintf(format, args...)))
+}
+
+// tell prints a line of progress, escaped.
+func (a *app) tell(format string, args ...any) {
+	fmt.Fprintln(a.err, show.Text(fmt.Sprintf(format, args...)))
+}
+
+// Marks stand before lines that say whether something is well. They are the only coloured thing.
+const (
+	markGood = "✓"
+	markBad  = "✗"
+	markNote = "!"
+)
+
+var markColours = map[string]string{markGood: "32", markBad: "31", markNote: "33"}
+
+// mark returns the mark, in colour if w is a terminal and nobody forbids it (https://no-color.org).
+func (a *app) mark(w io.Writer, mark string) string {
+	if a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" || !isTerminal(w) {
+		return mark
+	}
+	return "\x1b[" + markColours[mark] + "m" + mark + "\x1b[0m"
+}
+
+// good prints a result that is well.
+func (a *app) good(format string, args ...any) { a.marked(a.out, markGood, format, args...) }
+
+// caution prints a line of progress that somebody should read.
+func (a *app) caution(format string, args ...any) { a.marked(a.err, markNote, format, args...) }
+
+func (a *app) marked(w io.Writer, mark, format string, args ...any) {
+	fmt.Fprintln(w, a.mark(w, mark), show.Text(fmt.Sprintf(format, args...)))
+}
+
+// forEach runs do for every argument, also after one failed, and returns the last error, having
+// told of those before.
+func (a *app) forEach(args []string, do func(string) error) error {
+	var last error
+	for _, arg := range args {
+		if err := do(arg); err != nil {
+			Report(a.err, last)
+			last = err
+		}
+	}
+	return last
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	n, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// ask puts a question and returns the answer without the blanks around it. It is an Invalid error
+// if nobody can answer.
+func (a *app) ask(ctx context.Context, question string) (string, error) {
+	fmt.Fprint(a.err, show.Lines(question))
+	type answer struct {
+		line string
+		err  error
+	}
+	answers := make(chan answer, 1) // the reader may stay blocked; the process ends soon after
+	go func() {
+		line, err := a.lines.ReadString('\n')
+		answers <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case got := <-answers:
+		if got.err != nil && (got.line == "" || !errors.Is(got.err, io.EOF)) {
+			fmt.Fprintln(a.err)
+			return "", brevet.Errorf(brevet.Invalid, "there is nobody to answer").WithHint("run it in a terminal, or give the answer by flags (see --help)")
+		}
+		return strings.TrimSpace(got.line), nil
+	}
+}
+
+// confirm asks a yes or no; no is the default.
+func (a *app) confirm(ctx context.Context, question string) (bool, error) {
+	got, err := a.ask(ctx, question+" [y/N] ")
+	return strings.EqualFold(got, "y") || strings.EqualFold(got, "yes"), err
+}
+
+// askSecret asks for something that must not be seen.
+func (a *app) askSecret(question string) (brevet.Secret, error) {
+	f, ok := a.in.(*os.File)
+	if !ok || !isTerminal(f) {
+		return brevet.Secret{}, brevet.Errorf(brevet.Invalid, "there is no terminal to ask for a passphrase on").
+			WithHint("load the key into your agent with ssh-add")
+	}
+	fmt.Fprint(a.err, show.Text(question))
+	defer fmt.Fprintln(a.err)
+	b, err := term.ReadPassword(int(f.Fd()))
+	if err != nil {
+		return brevet.Secret{}, fmt.Errorf("read the passphrase: %w", err)
+	}
+	return brevet.NewSecret(b), nil
+}

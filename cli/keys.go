@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/brevet-pim/brevet"
+	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/cli/show"
+	"github.com/brevet-pim/brevet/statement"
+)
+
+func (a *app) keys() *cobra.Command {
+	list := a.keysList()
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Enrolled keys: list, retire",
+		Example: `  brevet keys
+  brevet keys list bob
+  brevet keys retire SHA256:u7Qx… --reason "replaced"`,
+		Args: noSuchCommand,
+		RunE: list.RunE,
+	}
+	cmd.AddCommand(list, a.keysRetire())
+	return cmd
+}
+
+func (a *app) keysList() *cobra.Command {
+	return &cobra.Command{
+		Use:               "list [PERSON]",
+		Short:             "List enrolled keys",
+		Example:           `  brevet keys list bob`,
+		Args:              arguments(0, 1),
+		ValidArgsFunction: a.completePeople,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			got, err := s.people.ListPeople(cmd.Context(), &brevetv1.ListPeopleRequest{})
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				got.People = slices.DeleteFunc(got.People, func(p *brevetv1.Person) bool { return p.GetId() != args[0] })
+				if len(got.GetPeople()) == 0 {
+					return missing("person", args[0], nil, "brevet people lists them")
+				}
+			}
+			return a.print(got, func() error { return a.table(a.keysTable(got.GetPeople())) })
+		},
+	}
+}
+
+func (a *app) keysTable(people []*brevetv1.Person) show.Table {
+	t := show.Table{Head: []string{"WHO", "KEY", "MAY", "UNTIL", "STATE"}}
+	for _, p := range people {
+		for _, k := range p.GetKeys() {
+			state := "in force"
+			switch {
+			case k.GetRetired():
+				state = "retired"
+			case p.GetSuspended():
+				state = "suspended"
+			}
+			t.Add(p.GetId(), k.GetFingerprint(), strings.Join(k.GetUses(), ", "), a.clock().At(when(k.GetUntil())), state)
+		}
+	}
+	return t
+}
+
+func (a *app) keysRetire() *cobra.Command {
+	var reason, since string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "retire FINGERPRINT",
+		Short: "End a key for good; what it signed since a given time becomes suspect",
+		Example: `  brevet keys retire SHA256:u7Qx… --reason "replaced"
+  brevet keys retire SHA256:u7Qx… --reason "stolen" --since 2026-11-20T08:00:00Z`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from := time.Now()
+			if since != "" {
+				var err error
+				if from, err = time.Parse(time.RFC3339, since); err != nil {
+					return brevet.Errorf(brevet.Invalid, "%s is not a time", brevet.Quote(since)).WithHint("write it like 2026-11-20T08:00:00Z")
+				}
+			}
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			state, err := s.roster(cmd.Context())
+			if err != nil {
+				return err
+			}
+			key, ok := state.Roster.Key(args[0], latest)
+			if !ok {
+				return brevet.Errorf(brevet.NotFound, "no key %s is enrolled", brevet.Quote(args[0])).WithHint("brevet keys lists them")
+			}
+			now := time.Now()
+			retire := statement.Retire{
+				Header: statement.NewHeader(state.Roster.Org(), now, now.Add(signingLife)), Link: next(state),
+				Person: key.Person, Key: key.Fingerprint, Since: from.UnixMicro(), Reason: reason,
+			}
+			a.tell("retire %s of %s: %s", key.Fingerprint, key.Person, reason)
+			return a.signRoster(cmd.Context(), s, state, retire, yes)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&reason, "reason", "", "why, for the log")
+	f.StringVar(&since, "since", "", "time since when what it signed is suspect, as in 2026-11-20T08:00:00Z (else now)")
+	f.BoolVarP(&yes, "yes", "y", false, "do not ask")
+	_ = cmd.MarkFlagRequired("reason")
+	return cmd
+}

@@ -1,0 +1,287 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/brevet-pim/brevet"
+	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/cli/show"
+	"github.com/brevet-pim/brevet/record"
+)
+
+func (a *app) sessions() *cobra.Command {
+	list := a.sessionsList()
+	cmd := &cobra.Command{
+		Use:   "sessions",
+		Short: "Sessions: see them, watch, end, play back",
+		Example: `  brevet sessions                 those that go on now
+  brevet sessions watch ses_p41x
+  brevet sessions play ses_p41x --speed 4`,
+		Args: noSuchCommand,
+		RunE: list.RunE,
+	}
+	cmd.Flags().AddFlagSet(list.Flags())
+	cmd.AddCommand(list, a.sessionsWatch(), a.sessionsKill(), a.sessionsPlay())
+	return cmd
+}
+
+func (a *app) sessionsList() *cobra.Command {
+	var all bool
+	query := &brevetv1.ListSessionsRequest{PageSize: pageSize}
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List sessions, newest first",
+		Example: `  brevet sessions list --all --person bob
+  brevet sessions list --target web1`,
+		Args:              arguments(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query.Live = !all
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			got, err := s.sessions.ListSessions(cmd.Context(), query)
+			if err != nil {
+				return err
+			}
+			return a.print(got, func() error { return a.tableOf(a.sessionsTable(got.GetSessions()), got.GetNextPageToken()) })
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&all, "all", false, "also those that ended")
+	f.StringVar(&query.Person, "person", "", "only those of this person")
+	f.StringVar(&query.Target, "target", "", "only those on this target")
+	f.StringVar(&query.Grant, "grant", "", "only those of this grant (whole id)")
+	return cmd
+}
+
+func (a *app) sessionsTable(sessions []*brevetv1.Session) show.Table {
+	t := show.Table{Head: []string{"SESSION", "WHO", "WHERE", "AS", "GRANT", "WHAT", "BEGAN", "LEFT", "WATCHING", "ENDED"}}
+	for _, s := range sessions {
+		left, ended := a.clock().Left(when(s.GetGrantTo())), ""
+		if s.GetEndedAt().IsValid() {
+			left, ended = "", a.clock().Ago(when(s.GetEndedAt()))+" ago"+quoted(s.GetEndReason())
+		}
+		t.Add(short(s.GetId()), s.GetPerson(), s.GetTarget(), s.GetLogin(), short(s.GetGrant()), doing(s),
+			a.clock().Ago(when(s.GetStartedAt()))+" ago", left, few(s.GetWatchers(), 3), ended)
+	}
+	return t
+}
+
+func doing(s *brevetv1.Session) string {
+	if s.GetCommand() != "" {
+		return s.GetCommand()
+	}
+	return s.GetKind()
+}
+
+func (a *app) sessionsKill() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:               "kill SESSION...",
+		Short:             "End one session; its grant stays",
+		Example:           `  brevet sessions kill ses_p41x --reason "wrong host"`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: a.completeSessions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.forEach(args, func(typed string) error {
+				s, err := a.connect()
+				if err != nil {
+					return err
+				}
+				id, err := s.sessionOf(cmd.Context(), typed)
+				if err != nil {
+					return err
+				}
+				got, err := s.sessions.KillSession(cmd.Context(), &brevetv1.KillSessionRequest{Id: id, Reason: reason})
+				if err != nil {
+					return err
+				}
+				return a.print(got.GetSession(), func() error {
+					a.good("%s of %s on %s is ended; %s could begin another (brevet revoke %s)", short(id), got.GetSession().GetPerson(),
+						got.GetSession().GetTarget(), got.GetSession().GetPerson(), short(got.GetSession().GetGrant()))
+					return nil
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it is shown in the session")
+	_ = cmd.MarkFlagRequired("reason")
+	return cmd
+}
+
+func (a *app) sessionsWatch() *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch SESSION",
+		Short: "See what a live session shows, until it ends or you stop",
+		Long: `See what a live session shows. Whatever in it could act on your terminal is taken out. That you
+watched stands in the log.`,
+		Example:           `  brevet sessions watch ses_p41x`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completeSessions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			id, err := s.sessionOf(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.watchSession(cmd.Context(), s, id)
+		},
+	}
+}
+
+func (a *app) watchSession(ctx context.Context, s *session, id string) error {
+	a.tell("Watching %s; end with Ctrl-C.", short(id))
+	reason := ""
+	events := eventsOf(ctx, s, func(ctx context.Context) (*connect.ServerStreamForClient[brevetv1.WatchSessionResponse], error) {
+		return s.sessions.WatchSession(ctx, &brevetv1.WatchSessionRequest{Id: id})
+	}, func(m *brevetv1.WatchSessionResponse) []byte {
+		reason = m.GetEndReason()
+		return m.GetFrames()
+	})
+	err := record.Play(ctx, a.out, events, record.PlayOptions{NoWait: true})
+	if err == nil {
+		a.tell("")
+		a.tell("%s ended%s", short(id), quoted(reason))
+	}
+	return err
+}
+
+// eventsOf reads the events of a recording out of a stream of messages. Errors come as they are
+// met, and the stream is let go when the reader has enough.
+func eventsOf[M any](ctx context.Context, s *session, open func(context.Context) (*connect.ServerStreamForClient[M], error), frames func(*M) []byte) iter.Seq2[record.Event, error] {
+	return func(yield func(record.Event, error) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		read, write := io.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			write.CloseWithError(receive(ctx, s, open, func(m *M) error {
+				_, err := write.Write(frames(m))
+				return err
+			}))
+		}()
+		defer func() { <-done }()
+		defer stop()
+		defer read.Close()
+		for e, err := range record.ReadEvents(read) {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// playing is how a recording is to be shown.
+type playing struct {
+	speed  float64
+	idle   time.Duration
+	noWait bool
+	cast   string
+	raw    bool
+}
+
+func (a *app) sessionsPlay() *cobra.Command {
+	var p playing
+	cmd := &cobra.Command{
+		Use:   "play SESSION",
+		Short: "Play a recording back, or write it as an asciicast",
+		Long: `Play a recording back. It is verified chunk by chunk, and the command ends with a failure if it is not
+whole. Whatever in it could act on your terminal is taken out. That you played it stands in the log.`,
+		Example: `  brevet sessions play ses_p41x
+  brevet sessions play ses_p41x --speed 4 --idle 2s
+  brevet sessions play ses_p41x --no-wait
+  brevet sessions play ses_p41x --cast web1.cast`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completeSessions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			id, err := s.sessionOf(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.playSession(cmd.Context(), s, id, p)
+		},
+	}
+	f := cmd.Flags()
+	f.Float64Var(&p.speed, "speed", 1, "times as fast as it was")
+	f.DurationVar(&p.idle, "idle", 0, "longest pause, as in 2s (0: as long as it was)")
+	f.BoolVar(&p.noWait, "no-wait", false, "print all of it at once")
+	f.StringVar(&p.cast, "cast", "", "write an asciicast v2 to this file instead (- for standard output)")
+	f.BoolVar(&p.raw, "raw", false, "pass on what could act on a terminal (only to a file or a pipe)")
+	cmd.MarkFlagsMutuallyExclusive("speed", "no-wait", "cast")
+	return cmd
+}
+
+func (a *app) playSession(ctx context.Context, s *session, id string, p playing) error {
+	if p.raw && p.cast == "" && isTerminal(a.out) {
+		return brevet.Errorf(brevet.Refused, "a recording is not played raw to a terminal: it could do to yours what it could do to theirs").
+			WithHint("write it to a file, or leave out --raw")
+	}
+	var report *brevetv1.RecordingReport
+	events := eventsOf(ctx, s, func(ctx context.Context) (*connect.ServerStreamForClient[brevetv1.PlaySessionResponse], error) {
+		return s.sessions.PlaySession(ctx, &brevetv1.PlaySessionRequest{Id: id})
+	}, func(m *brevetv1.PlaySessionResponse) []byte {
+		if m.GetReport() != nil {
+			report = m.GetReport()
+		}
+		return m.GetFrames()
+	})
+	var err error
+	if p.cast != "" {
+		err = a.writeCast(p.cast, events, p.raw)
+	} else {
+		err = record.Play(ctx, a.out, events, record.PlayOptions{Speed: p.speed, MaxIdle: p.idle, NoWait: p.noWait, Raw: p.raw})
+	}
+	if err != nil {
+		return err
+	}
+	return a.verdict(id, report)
+}
+
+func (a *app) writeCast(file string, events iter.Seq2[record.Event, error], raw bool) error {
+	if file == "-" {
+		return record.Asciicast(a.out, events, raw)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // a recording may hold secrets
+	if err != nil {
+		return cannotWrite(file, err)
+	}
+	out := bufio.NewWriter(f)
+	err = record.Asciicast(out, events, raw)
+	if err := errors.Join(err, out.Flush(), f.Close()); err != nil {
+		return err
+	}
+	a.tell("%s", file)
+	return nil
+}
+
+// verdict tells whether the recording is whole; one that is not is a failure.
+func (a *app) verdict(id string, r *brevetv1.RecordingReport) error {
+	if r == nil {
+		return brevet.Errorf(brevet.Unavailable, "the server did not say whether the recording of %s is whole", short(id))
+	}
+	a.tell("")
+	if !r.GetComplete() || r.GetProblem() != "" {
+		return brevet.Errorf(brevet.Refused, "the recording of %s is not whole: %s", short(id), orNone(r.GetProblem())).
+			WithHint("what was shown is genuine up to there; brevet audit search --session %s", id)
+	}
+	a.tell("%s: %d frames, %d chunks, sealed, complete", short(id), r.GetFrames(), r.GetChunks())
+	return nil
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/brevet-pim/brevet"
+	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/statement"
+)
+
+// What takes away: a no to a request, the cancelling of one's own, the end of a grant. Each is a
+// signed revocation.
+
+func (a *app) deny() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:               "deny REQUEST...",
+		Short:             "Say no to a request, for good",
+		Example:           `  brevet deny req_7k2m --reason "use web-shell for that"`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: a.completeRequests(&brevetv1.ListRequestsRequest{ForMe: true}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.forEach(args, func(id string) error { return a.refuseTyped(cmd.Context(), id, reason, "") })
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the requester and the log (asked for if it is not given)")
+	return cmd
+}
+
+func (a *app) cancel() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:               "cancel REQUEST...",
+		Short:             "Take back a request of your own",
+		Example:           `  brevet cancel req_7k2m`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: a.completeRequests(&brevetv1.ListRequestsRequest{Mine: true}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.forEach(args, func(id string) error {
+				return a.refuseTyped(cmd.Context(), id, reason, "cancelled by its requester")
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
+	return cmd
+}
+
+// refuseTyped refuses the request that was typed. A usual reason makes it a cancelling.
+func (a *app) refuseTyped(ctx context.Context, typed, reason, usual string) error {
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	r, err := s.requestOf(ctx, typed)
+	if err != nil {
+		return err
+	}
+	own := r.GetPerson() == string(s.profile.Person)
+	if usual != "" && !own {
+		return brevet.Errorf(brevet.Refused, "%s is a request of %s", short(r.GetId()), r.GetPerson()).
+			WithHint("brevet deny %s says no to it", short(r.GetId()))
+	}
+	if reason == "" {
+		reason = usual
+	}
+	if reason == "" {
+		if reason, err = a.ask(ctx, "Why not? "); err != nil {
+			return brevet.Errorf(brevet.Invalid, "a no needs a reason").WithHint("add --reason")
+		}
+	}
+	return a.refuse(ctx, s, r, reason)
+}
+
+func (a *app) refuse(ctx context.Context, s *session, r *brevetv1.Request, reason string) error {
+	envelope, err := a.revocation(ctx, s, statement.RevokeRequest, r.GetStatementId(), reason)
+	if err != nil {
+		return err
+	}
+	got, err := s.requests.Refuse(ctx, &brevetv1.RefuseRequest{Statement: envelope.bytes})
+	if err != nil {
+		return err
+	}
+	return a.print(got.GetRequest(), func() error {
+		a.good("%s is %s", short(got.GetRequest().GetId()), got.GetRequest().GetState())
+		return nil
+	})
+}
+
+func (a *app) revoke() *cobra.Command {
+	var reason string
+	var noWait bool
+	cmd := &cobra.Command{
+		Use:   "revoke GRANT...",
+		Short: "End a grant now: its sessions close and its credential is erased",
+		Long: `End a grant now, yours or another's. Its sessions are closed with the reason shown in them, and each
+gateway confirms that nothing of it is left; the command says how long that took.`,
+		Example: `  brevet revoke grt_9qd3 --reason "drill"
+  brevet revoke grt_9qd3 --reason "done" --no-wait`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: a.completeGrants,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.forEach(args, func(id string) error { return a.revokeGrant(cmd.Context(), id, reason, !noWait) })
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who are cut off and for the log (asked for if it is not given)")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until every gateway has confirmed")
+	return cmd
+}
+
+func (a *app) revokeGrant(ctx context.Context, typed, reason string, wait bool) error {
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	id, err := s.grantOf(ctx, typed)
+	if err != nil {
+		return err
+	}
+	if reason == "" {
+		if reason, err = a.ask(ctx, "Why? "); err != nil {
+			return brevet.Errorf(brevet.Invalid, "a revocation needs a reason").WithHint("add --reason")
+		}
+	}
+	envelope, err := a.revocation(ctx, s, statement.RevokeGrant, id, reason)
+	if err != nil {
+		return err
+	}
+	got, err := s.grants.RevokeGrant(ctx, &brevetv1.RevokeGrantRequest{Statement: envelope.bytes, Wait: wait})
+	if err != nil {
+		return err
+	}
+	return a.print(got.GetGrant(), func() error {
+		a.sayRevoked(got.GetGrant(), wait)
+		return nil
+	})
+}
+
+func (a *app) sayRevoked(g *brevetv1.Grant, waited bool) {
+	for _, c := range g.GetConfirmations() {
+		a.good("%s closed %s after %s", c.GetMachine(), short(g.GetId()), milliseconds(c.GetTookMicroseconds()))
+	}
+	switch {
+	case g.GetState() == string(brevet.Ended):
+		a.good("%s ended; nothing of it is left", short(g.GetId()))
+	case waited:
+		a.caution("%s is ending, but not every gateway has confirmed yet: brevet grants shows when", short(g.GetId()))
+	default:
+		a.say("%s is ending", short(g.GetId()))
+	}
+}
+
+func milliseconds(us int64) string {
+	return (time.Duration(us) * time.Microsecond).Round(100 * time.Microsecond).String()
+}
+
+// revocation signs that something is over.
+func (a *app) revocation(ctx context.Context, s *session, what, subject, reason string) (signed, error) {
+	signer, err := a.key(ctx)
+	if err != nil {
+		return signed{}, err
+	}
+	now := time.Now()
+	return sign(ctx, statement.Revocation{
+		Header: statement.NewHeader(statement.ID(s.profile.Root), now, now.Add(answerLife)),
+		By:     string(s.profile.Person), What: what, Subject: subject, Reason: reason,
+	}, signer)
+}
