@@ -9,6 +9,7 @@ package brevetv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -660,10 +661,11 @@ type ReportRefusalRequest struct {
 	Target        string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
 	Login         string                 `protobuf:"bytes,4,opt,name=login,proto3" json:"login,omitempty"`
 	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
-	Session       string                 `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
-	Grant         string                 `protobuf:"bytes,7,opt,name=grant,proto3" json:"grant,omitempty"`
-	What          string                 `protobuf:"bytes,8,opt,name=what,proto3" json:"what,omitempty"`
-	Count         int32                  `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"` // how many alike since the last report
+	Grant         string                 `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
+	What          string                 `protobuf:"bytes,7,opt,name=what,proto3" json:"what,omitempty"` // "login", "direct-tcpip", "host-key" …
+	Why           string                 `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`   // the sentence that the person saw
+	At            *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=at,proto3" json:"at,omitempty"`
+	Count         int32                  `protobuf:"varint,10,opt,name=count,proto3" json:"count,omitempty"` // how many like it came before and were not reported one by one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -733,13 +735,6 @@ func (x *ReportRefusalRequest) GetSource() string {
 	return ""
 }
 
-func (x *ReportRefusalRequest) GetSession() string {
-	if x != nil {
-		return x.Session
-	}
-	return ""
-}
-
 func (x *ReportRefusalRequest) GetGrant() string {
 	if x != nil {
 		return x.Grant
@@ -752,6 +747,20 @@ func (x *ReportRefusalRequest) GetWhat() string {
 		return x.What
 	}
 	return ""
+}
+
+func (x *ReportRefusalRequest) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ReportRefusalRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 func (x *ReportRefusalRequest) GetCount() int32 {
@@ -1105,7 +1114,6 @@ type ListenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // where people reach the gateway
 	LiveSessions  []string               `protobuf:"bytes,2,rep,name=live_sessions,json=liveSessions,proto3" json:"live_sessions,omitempty"`
-	HeldGrants    []string               `protobuf:"bytes,3,rep,name=held_grants,json=heldGrants,proto3" json:"held_grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1150,13 +1158,6 @@ func (x *ListenRequest) GetAddress() string {
 func (x *ListenRequest) GetLiveSessions() []string {
 	if x != nil {
 		return x.LiveSessions
-	}
-	return nil
-}
-
-func (x *ListenRequest) GetHeldGrants() []string {
-	if x != nil {
-		return x.HeldGrants
 	}
 	return nil
 }
@@ -1262,11 +1263,9 @@ func (*ListenResponse_KeepAlive) isListenResponse_Order() {}
 // EndOrder ends all sessions of a grant, or one session.
 type EndOrder struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // to confirm by
-	Grant         string                 `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
-	Session       string                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
-	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Grant         string                 `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // a sentence for the person, without a full stop
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1301,13 +1300,6 @@ func (*EndOrder) Descriptor() ([]byte, []int) {
 	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{22}
 }
 
-func (x *EndOrder) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
 func (x *EndOrder) GetGrant() string {
 	if x != nil {
 		return x.Grant
@@ -1318,13 +1310,6 @@ func (x *EndOrder) GetGrant() string {
 func (x *EndOrder) GetSession() string {
 	if x != nil {
 		return x.Session
-	}
-	return ""
-}
-
-func (x *EndOrder) GetBy() string {
-	if x != nil {
-		return x.By
 	}
 	return ""
 }
@@ -1427,11 +1412,10 @@ func (*KeepAlive) Descriptor() ([]byte, []int) {
 
 type ConfirmRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
-	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Grant            string                 `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
-	Session          string                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
-	Closed           int32                  `protobuf:"varint,4,opt,name=closed,proto3" json:"closed,omitempty"`                                             // connections
-	TookMicroseconds int64                  `protobuf:"varint,5,opt,name=took_microseconds,json=tookMicroseconds,proto3" json:"took_microseconds,omitempty"` // from the order's arrival to the last close
+	Grant            string                 `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	Session          string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	Closed           int32                  `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"`                                             // connections
+	TookMicroseconds int64                  `protobuf:"varint,4,opt,name=took_microseconds,json=tookMicroseconds,proto3" json:"took_microseconds,omitempty"` // from the order's arrival to the last close
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1464,13 +1448,6 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
 	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *ConfirmRequest) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
 }
 
 func (x *ConfirmRequest) GetGrant() string {
@@ -1637,7 +1614,7 @@ var File_brevet_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17brevet/v1/gateway.proto\x12\tbrevet.v1\x1a\x15brevet/v1/types.proto\"\x83\x01\n" +
+	"\x17brevet/v1/gateway.proto\x12\tbrevet.v1\x1a\x15brevet/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x01\n" +
 	"\rLookupRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x14\n" +
 	"\x05login\x18\x02 \x01(\tR\x05login\x12\x10\n" +
@@ -1674,17 +1651,19 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\x14BeginSessionResponse\"A\n" +
 	"\x11EndSessionRequest\x12,\n" +
 	"\asession\x18\x01 \x01(\v2\x12.brevet.v1.SessionR\asession\"\x14\n" +
-	"\x12EndSessionResponse\"\xe0\x01\n" +
+	"\x12EndSessionResponse\"\x84\x02\n" +
 	"\x14ReportRefusalRequest\x12\x16\n" +
 	"\x06person\x18\x01 \x01(\tR\x06person\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\tR\x06target\x12\x14\n" +
 	"\x05login\x18\x04 \x01(\tR\x05login\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\tR\x06source\x12\x18\n" +
-	"\asession\x18\x06 \x01(\tR\asession\x12\x14\n" +
-	"\x05grant\x18\a \x01(\tR\x05grant\x12\x12\n" +
-	"\x04what\x18\b \x01(\tR\x04what\x12\x14\n" +
-	"\x05count\x18\t \x01(\x05R\x05count\"\x17\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\x12\x14\n" +
+	"\x05grant\x18\x06 \x01(\tR\x05grant\x12\x12\n" +
+	"\x04what\x18\a \x01(\tR\x04what\x12\x10\n" +
+	"\x03why\x18\b \x01(\tR\x03why\x12*\n" +
+	"\x02at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05count\x18\n" +
+	" \x01(\x05R\x05count\"\x17\n" +
 	"\x15ReportRefusalResponse\"Z\n" +
 	"\x10PutChunksRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
@@ -1703,35 +1682,30 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"public_key\x18\x02 \x01(\tR\tpublicKey\">\n" +
 	"\x1aGetHostCertificateResponse\x12 \n" +
-	"\vcertificate\x18\x01 \x01(\tR\vcertificate\"o\n" +
+	"\vcertificate\x18\x01 \x01(\tR\vcertificate\"N\n" +
 	"\rListenRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12#\n" +
-	"\rlive_sessions\x18\x02 \x03(\tR\fliveSessions\x12\x1f\n" +
-	"\vheld_grants\x18\x03 \x03(\tR\n" +
-	"heldGrants\"\xa8\x01\n" +
+	"\rlive_sessions\x18\x02 \x03(\tR\fliveSessions\"\xa8\x01\n" +
 	"\x0eListenResponse\x12'\n" +
 	"\x03end\x18\x01 \x01(\v2\x13.brevet.v1.EndOrderH\x00R\x03end\x12-\n" +
 	"\x05watch\x18\x02 \x01(\v2\x15.brevet.v1.WatchOrderH\x00R\x05watch\x125\n" +
 	"\n" +
 	"keep_alive\x18\x03 \x01(\v2\x14.brevet.v1.KeepAliveH\x00R\tkeepAliveB\a\n" +
-	"\x05order\"r\n" +
-	"\bEndOrder\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05grant\x18\x02 \x01(\tR\x05grant\x12\x18\n" +
-	"\asession\x18\x03 \x01(\tR\asession\x12\x0e\n" +
-	"\x02by\x18\x04 \x01(\tR\x02by\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"B\n" +
+	"\x05order\"R\n" +
+	"\bEndOrder\x12\x14\n" +
+	"\x05grant\x18\x01 \x01(\tR\x05grant\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"B\n" +
 	"\n" +
 	"WatchOrder\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x1a\n" +
 	"\bwatchers\x18\x02 \x03(\tR\bwatchers\"\v\n" +
-	"\tKeepAlive\"\x95\x01\n" +
-	"\x0eConfirmRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05grant\x18\x02 \x01(\tR\x05grant\x12\x18\n" +
-	"\asession\x18\x03 \x01(\tR\asession\x12\x16\n" +
-	"\x06closed\x18\x04 \x01(\x05R\x06closed\x12+\n" +
-	"\x11took_microseconds\x18\x05 \x01(\x03R\x10tookMicroseconds\"\x11\n" +
+	"\tKeepAlive\"\x85\x01\n" +
+	"\x0eConfirmRequest\x12\x14\n" +
+	"\x05grant\x18\x01 \x01(\tR\x05grant\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x16\n" +
+	"\x06closed\x18\x03 \x01(\x05R\x06closed\x12+\n" +
+	"\x11took_microseconds\x18\x04 \x01(\x03R\x10tookMicroseconds\"\x11\n" +
 	"\x0fConfirmResponse\"U\n" +
 	"\x0fSendLiveRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
@@ -1799,48 +1773,50 @@ var file_brevet_v1_gateway_proto_goTypes = []any{
 	(*SendLiveResponse)(nil),            // 28: brevet.v1.SendLiveResponse
 	(*Role)(nil),                        // 29: brevet.v1.Role
 	(*Session)(nil),                     // 30: brevet.v1.Session
-	(*Recording)(nil),                   // 31: brevet.v1.Recording
+	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
+	(*Recording)(nil),                   // 32: brevet.v1.Recording
 }
 var file_brevet_v1_gateway_proto_depIdxs = []int32{
 	29, // 0: brevet.v1.LookupResponse.offers:type_name -> brevet.v1.Role
 	30, // 1: brevet.v1.BeginSessionRequest.session:type_name -> brevet.v1.Session
 	30, // 2: brevet.v1.EndSessionRequest.session:type_name -> brevet.v1.Session
-	31, // 3: brevet.v1.PutChunksResponse.recording:type_name -> brevet.v1.Recording
-	31, // 4: brevet.v1.CutRecordingResponse.recording:type_name -> brevet.v1.Recording
-	22, // 5: brevet.v1.ListenResponse.end:type_name -> brevet.v1.EndOrder
-	23, // 6: brevet.v1.ListenResponse.watch:type_name -> brevet.v1.WatchOrder
-	24, // 7: brevet.v1.ListenResponse.keep_alive:type_name -> brevet.v1.KeepAlive
-	0,  // 8: brevet.v1.GatewayService.Lookup:input_type -> brevet.v1.LookupRequest
-	2,  // 9: brevet.v1.GatewayService.CreateInlineRequest:input_type -> brevet.v1.CreateInlineRequestRequest
-	4,  // 10: brevet.v1.GatewayService.FollowRequest:input_type -> brevet.v1.FollowRequestRequest
-	6,  // 11: brevet.v1.GatewayService.GetChains:input_type -> brevet.v1.GetChainsRequest
-	8,  // 12: brevet.v1.GatewayService.BeginSession:input_type -> brevet.v1.BeginSessionRequest
-	10, // 13: brevet.v1.GatewayService.EndSession:input_type -> brevet.v1.EndSessionRequest
-	12, // 14: brevet.v1.GatewayService.ReportRefusal:input_type -> brevet.v1.ReportRefusalRequest
-	14, // 15: brevet.v1.GatewayService.PutChunks:input_type -> brevet.v1.PutChunksRequest
-	16, // 16: brevet.v1.GatewayService.CutRecording:input_type -> brevet.v1.CutRecordingRequest
-	18, // 17: brevet.v1.GatewayService.GetHostCertificate:input_type -> brevet.v1.GetHostCertificateRequest
-	20, // 18: brevet.v1.GatewayService.Listen:input_type -> brevet.v1.ListenRequest
-	25, // 19: brevet.v1.GatewayService.Confirm:input_type -> brevet.v1.ConfirmRequest
-	27, // 20: brevet.v1.GatewayService.SendLive:input_type -> brevet.v1.SendLiveRequest
-	1,  // 21: brevet.v1.GatewayService.Lookup:output_type -> brevet.v1.LookupResponse
-	3,  // 22: brevet.v1.GatewayService.CreateInlineRequest:output_type -> brevet.v1.CreateInlineRequestResponse
-	5,  // 23: brevet.v1.GatewayService.FollowRequest:output_type -> brevet.v1.FollowRequestResponse
-	7,  // 24: brevet.v1.GatewayService.GetChains:output_type -> brevet.v1.GetChainsResponse
-	9,  // 25: brevet.v1.GatewayService.BeginSession:output_type -> brevet.v1.BeginSessionResponse
-	11, // 26: brevet.v1.GatewayService.EndSession:output_type -> brevet.v1.EndSessionResponse
-	13, // 27: brevet.v1.GatewayService.ReportRefusal:output_type -> brevet.v1.ReportRefusalResponse
-	15, // 28: brevet.v1.GatewayService.PutChunks:output_type -> brevet.v1.PutChunksResponse
-	17, // 29: brevet.v1.GatewayService.CutRecording:output_type -> brevet.v1.CutRecordingResponse
-	19, // 30: brevet.v1.GatewayService.GetHostCertificate:output_type -> brevet.v1.GetHostCertificateResponse
-	21, // 31: brevet.v1.GatewayService.Listen:output_type -> brevet.v1.ListenResponse
-	26, // 32: brevet.v1.GatewayService.Confirm:output_type -> brevet.v1.ConfirmResponse
-	28, // 33: brevet.v1.GatewayService.SendLive:output_type -> brevet.v1.SendLiveResponse
-	21, // [21:34] is the sub-list for method output_type
-	8,  // [8:21] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	31, // 3: brevet.v1.ReportRefusalRequest.at:type_name -> google.protobuf.Timestamp
+	32, // 4: brevet.v1.PutChunksResponse.recording:type_name -> brevet.v1.Recording
+	32, // 5: brevet.v1.CutRecordingResponse.recording:type_name -> brevet.v1.Recording
+	22, // 6: brevet.v1.ListenResponse.end:type_name -> brevet.v1.EndOrder
+	23, // 7: brevet.v1.ListenResponse.watch:type_name -> brevet.v1.WatchOrder
+	24, // 8: brevet.v1.ListenResponse.keep_alive:type_name -> brevet.v1.KeepAlive
+	0,  // 9: brevet.v1.GatewayService.Lookup:input_type -> brevet.v1.LookupRequest
+	2,  // 10: brevet.v1.GatewayService.CreateInlineRequest:input_type -> brevet.v1.CreateInlineRequestRequest
+	4,  // 11: brevet.v1.GatewayService.FollowRequest:input_type -> brevet.v1.FollowRequestRequest
+	6,  // 12: brevet.v1.GatewayService.GetChains:input_type -> brevet.v1.GetChainsRequest
+	8,  // 13: brevet.v1.GatewayService.BeginSession:input_type -> brevet.v1.BeginSessionRequest
+	10, // 14: brevet.v1.GatewayService.EndSession:input_type -> brevet.v1.EndSessionRequest
+	12, // 15: brevet.v1.GatewayService.ReportRefusal:input_type -> brevet.v1.ReportRefusalRequest
+	14, // 16: brevet.v1.GatewayService.PutChunks:input_type -> brevet.v1.PutChunksRequest
+	16, // 17: brevet.v1.GatewayService.CutRecording:input_type -> brevet.v1.CutRecordingRequest
+	18, // 18: brevet.v1.GatewayService.GetHostCertificate:input_type -> brevet.v1.GetHostCertificateRequest
+	20, // 19: brevet.v1.GatewayService.Listen:input_type -> brevet.v1.ListenRequest
+	25, // 20: brevet.v1.GatewayService.Confirm:input_type -> brevet.v1.ConfirmRequest
+	27, // 21: brevet.v1.GatewayService.SendLive:input_type -> brevet.v1.SendLiveRequest
+	1,  // 22: brevet.v1.GatewayService.Lookup:output_type -> brevet.v1.LookupResponse
+	3,  // 23: brevet.v1.GatewayService.CreateInlineRequest:output_type -> brevet.v1.CreateInlineRequestResponse
+	5,  // 24: brevet.v1.GatewayService.FollowRequest:output_type -> brevet.v1.FollowRequestResponse
+	7,  // 25: brevet.v1.GatewayService.GetChains:output_type -> brevet.v1.GetChainsResponse
+	9,  // 26: brevet.v1.GatewayService.BeginSession:output_type -> brevet.v1.BeginSessionResponse
+	11, // 27: brevet.v1.GatewayService.EndSession:output_type -> brevet.v1.EndSessionResponse
+	13, // 28: brevet.v1.GatewayService.ReportRefusal:output_type -> brevet.v1.ReportRefusalResponse
+	15, // 29: brevet.v1.GatewayService.PutChunks:output_type -> brevet.v1.PutChunksResponse
+	17, // 30: brevet.v1.GatewayService.CutRecording:output_type -> brevet.v1.CutRecordingResponse
+	19, // 31: brevet.v1.GatewayService.GetHostCertificate:output_type -> brevet.v1.GetHostCertificateResponse
+	21, // 32: brevet.v1.GatewayService.Listen:output_type -> brevet.v1.ListenResponse
+	26, // 33: brevet.v1.GatewayService.Confirm:output_type -> brevet.v1.ConfirmResponse
+	28, // 34: brevet.v1.GatewayService.SendLive:output_type -> brevet.v1.SendLiveResponse
+	22, // [22:35] is the sub-list for method output_type
+	9,  // [9:22] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_brevet_v1_gateway_proto_init() }
