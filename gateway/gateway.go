@@ -35,10 +35,9 @@ type Gateway struct {
 	Verifier Verifier         // what makes an Admission of a proof
 	Holder   gossh.Signer     // the key that credentials are issued to
 	Signer   statement.Signer // signs requests for people who ask inline
-	// Record begins the recording of a session: for whom, where and with which limits is wired
-	// outside. Without it, roles that must be recorded cannot be used.
-	Record func(context.Context, brevet.Session, record.Terminal) (*record.Writer, error)
-	Log    *slog.Logger
+	// Recorder begins recordings. Without it, roles that must be recorded cannot be used.
+	Recorder *record.Recorder
+	Log      *slog.Logger
 
 	mu       sync.Mutex // guards what follows
 	grants   map[brevet.GrantID]*grant

@@ -108,10 +108,10 @@ func (s *Session) begin(ctx context.Context, use Use) error {
 }
 
 func (s *Session) record(ctx context.Context, t record.Terminal) error {
-	if s.gateway.Record == nil {
+	if s.gateway.Recorder == nil {
 		return brevet.Errorf(brevet.Unavailable, "role %s must be recorded, and this gateway cannot record", s.admission.Role.Name)
 	}
-	w, err := s.gateway.Record(ctx, s.Session, t)
+	w, err := s.gateway.Recorder.Begin(ctx, s.Session, t)
 	if err != nil {
 		return brevet.Errorf(brevet.Unavailable, "this session must be recorded, and the recording could not begin").
 			WithHint("try again later; the gateway's log says why").Because(err)
