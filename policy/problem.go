@@ -28,6 +28,7 @@ type Problem struct {
 	File   string `json:"file"`   // empty if it is in no file
 	Line   int    `json:"line"`   // from 1; 0: the whole file
 	Column int    `json:"column"` // from 1; 0: the whole line
+	About  string `json:"about"`  // the noun it is about, as in "role web-root", or ""
 	What   string `json:"what"`   // one sentence, without a full stop
 	Remedy string `json:"remedy"` // what to do about it, or ""
 }
