@@ -38,7 +38,9 @@ func New(every time.Duration, burst int) *Sources {
 }
 
 // Allow spends one of the address's budget and reports whether there was one to spend.
-func (s *Sources) Allow(addr netip.Addr, now time.Time) bool { return s.limiter(addr, now).AllowN(now, 1) }
+func (s *Sources) Allow(addr netip.Addr, now time.Time) bool {
+	return s.limiter(addr, now).AllowN(now, 1)
+}
 
 // Left reports whether the address has anything left, and spends nothing.
 func (s *Sources) Left(addr netip.Addr, now time.Time) bool {
