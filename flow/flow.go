@@ -1,0 +1,114 @@
+// Package flow is the life of a request and of the grant that it leads to.
+//
+// A request is taken in (ask.go), decided by policy, agreed to by people (answer.go),
+// issued (issue.go), used in sessions (session.go), and its grant ends by expiry or
+// revocation (end.go). What may follow what stands in the tables of package brevet; the
+// Spine here makes each move durable together with the events that tell of it, and decides
+// what comes next. A crash at any instruction is finished by the next run: whatever is
+// neither new nor final is found again by Run.
+//
+// The rules themselves are elsewhere and have no side effects: package proof judges requests
+// and approvals, for the issuer as well, and package policy decides.
+package flow
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/flow/watch"
+	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/record"
+	"github.com/brevet-pim/brevet/seal"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// Spine moves requests and grants along. Fill in the fields, call Begin once, and keep Run running.
+type Spine struct {
+	Store      *store.Store
+	Issuer     Issuer
+	Root       statement.ID // id of the organisation's first root
+	Hub        *watch.Hub
+	Recordings *record.Store
+	Recorder   *seal.Identity // opens recordings for those who may play them
+	Server     brevet.MachineID // this process, in events and leases
+	Clock      func() time.Time
+	Log        *slog.Logger
+
+	memory proof.Memory
+
+	mu       sync.Mutex    // guards what follows
+	state    *proof.State  // what the followed part of the log adds up to
+	followed int64         // leaves of the log that state and issuer have taken in
+	moved    chan struct{} // closed and replaced when followed grows or following fails
+	trouble  error         // why following stands still, or nil
+}
+
+// Issuer is the only holder of certificate keys: see package issuer, which is one in this process.
+type Issuer interface {
+	Follow(ctx context.Context, feed issuer.Feed) (issuer.Receipt, error)
+	Prepare(ctx context.Context, bundle []byte) (intent []byte, err error)
+	Issue(ctx context.Context, intent []byte, leaf issuer.IntentLeaf, bundle []byte) (issuer.Result, error)
+	TakeBack(ctx context.Context, revocation []byte) (receipt []byte, err error)
+	Status(ctx context.Context, grant brevet.GrantID) (status []byte, err error)
+	HostCertificate(ctx context.Context, machine brevet.MachineID, name string, key []byte) (certificate []byte, err error)
+}
+
+// Run does what is due until ctx ends: it follows the log, ends what is over, lets requests
+// lapse, and finishes what a crash has left.
+func (s *Spine) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	errs := make([]error, 3)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for i, part := range []func(context.Context) error{s.followLog, s.work, s.keepTime} {
+		parts.Go(func() {
+			defer cancel() // the first to end ends all
+			errs[i] = part(ctx)
+		})
+	}
+	parts.Wait()
+	return errors.Join(errs...)
+}
+
+// State returns what the log says is in force: keys, catalog, revocations.
+func (s *Spine) State() *proof.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// view is what is in force, with the place in the log that a statement taken in now would have.
+type view struct {
+	*proof.State
+	at  int64
+	now time.Time
+}
+
+func (s *Spine) view() view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return view{s.state, s.followed, s.Clock()}
+}
+
+// event begins an event of now.
+func (s *Spine) event(kind, subject string, by brevet.Caller, message string) brevet.Event {
+	now := s.Clock()
+	return brevet.Event{
+		ID:      brevet.NewEventID(now),
+		Kind:    kind,
+		Subject: subject,
+		At:      now,
+		Actor:   by,
+		Outcome: "success",
+		Message: message,
+	}
+}
+
+// self is the server as an actor.
+func (s *Spine) self() brevet.Caller { return brevet.Caller{Machine: s.Server} }

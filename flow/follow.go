@@ -1,0 +1,235 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
+	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// trusted are the kinds of statement that what is in force is made of.
+var trusted = []string{
+	string(statement.KindRoot), string(statement.KindEnrol), string(statement.KindRetire), string(statement.KindReinstate),
+	string(statement.KindMachine), string(statement.KindCatalog), string(statement.KindRevocation),
+}
+
+// page is how many rows are read at a time.
+const page = 500
+
+// Begin reads what is in force from the log, back from the pinned root. A log that does not
+// lead from it, or a statement in it that was changed, is an error that names it: a server
+// that cannot tell who may do what does not start.
+func (s *Spine) Begin(ctx context.Context) error {
+	s.moved = make(chan struct{})
+	var size int64
+	var entries []proof.Entry
+	var manifests map[string][]byte
+	err := s.Store.Read(ctx, func(q *store.Query) (err error) {
+		if _, size, err = q.Checkpoint(); err != nil {
+			return err
+		}
+		if entries, err = s.trustedFrom(q, 0); err != nil {
+			return err
+		}
+		manifests, err = manifestsOf(q, entries)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read what is in force: %w", err)
+	}
+	if len(entries) == 0 {
+		return brevet.Errorf(brevet.NotFound, "the database has no organisation").WithHint("brevet init")
+	}
+	state, err := proof.Found(entries[0], s.Root)
+	if err != nil {
+		return err
+	}
+	if state, err = state.Extend(manifests, entries[1:]...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.state, s.followed = state, size
+	s.mu.Unlock()
+	return s.tellIssuer(ctx)
+}
+
+// trustedFrom returns the statements of the trusted kinds from an index on. What the row says
+// of a statement must be what its bytes say: an edited row is not passed over.
+func (s *Spine) trustedFrom(q *store.Query, from int64) ([]proof.Entry, error) {
+	var all []proof.Entry
+	for {
+		rows, err := q.Statements(trusted, from, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			envelope, err := envelopeOf(row)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, proof.Entry{Index: row.Index, Envelope: envelope})
+		}
+		if len(rows) < page {
+			return all, nil
+		}
+		from = rows[len(rows)-1].Index + 1
+	}
+}
+
+// envelopeOf returns the statement of an event, if it is the one that the log has.
+func envelopeOf(e store.Entry) (statement.Envelope, error) {
+	envelope, err := statement.Parse(e.Statement)
+	if err != nil {
+		return statement.Envelope{}, changed(e.Index, err)
+	}
+	if e.Kind != string(statement.KindIntent) && string(envelope.ID()) != e.Subject {
+		return statement.Envelope{}, changed(e.Index, nil)
+	}
+	return envelope, nil
+}
+
+func changed(index int64, cause error) error {
+	return brevet.Errorf(brevet.Refused, "the statement at %d of the log was changed in the database", index).Because(cause).
+		WithHint("brevet audit verify shows what else was; restore the database from a backup")
+}
+
+func manifestsOf(q *store.Query, entries []proof.Entry) (map[string][]byte, error) {
+	manifests := map[string][]byte{}
+	for i := len(entries) - 1; i >= 0; i-- { // only the last one is needed
+		kind, err := entries[i].Envelope.Kind()
+		if err != nil {
+			return nil, err
+		}
+		if kind != statement.KindCatalog {
+			continue
+		}
+		c, err := statement.Open[statement.Catalog](entries[i].Envelope)
+		if err != nil {
+			return nil, err
+		}
+		manifests[c.Manifest], err = q.Manifest(c.Manifest)
+		return manifests, err
+	}
+	return manifests, nil
+}
+
+// followLog takes in what is new in the log until ctx ends, this server's writes and others'.
+func (s *Spine) followLog(ctx context.Context) error {
+	for {
+		if _, err := s.Store.Wait(ctx, s.followedSize()); err != nil {
+			return nil
+		}
+		if err := s.catchUp(ctx); err != nil && ctx.Err() == nil {
+			s.Log.ErrorContext(ctx, "the log is not followed: nothing can be given", "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (s *Spine) followedSize() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.followed
+}
+
+// news is what the log has beyond a place.
+type news struct {
+	from       int64
+	leaves     []audit.Leaf
+	entries    []proof.Entry
+	manifests  map[string][]byte
+	checkpoint []byte
+	size       int64
+}
+
+func (s *Spine) readNews(ctx context.Context, from int64) (news, error) {
+	n := news{from: from}
+	err := s.Store.Read(ctx, func(q *store.Query) (err error) {
+		if n.checkpoint, n.size, err = q.Checkpoint(); err != nil {
+			return err
+		}
+		n.leaves = nil
+		for int64(len(n.leaves)) < n.size-from {
+			more, err := q.Leaves(from+int64(len(n.leaves)), page)
+			if err != nil {
+				return err
+			}
+			if len(more) == 0 {
+				return brevet.Errorf(brevet.Refused, "the log has a checkpoint of %d leaves and only %d rows", n.size, from+int64(len(n.leaves)))
+			}
+			n.leaves = append(n.leaves, more...)
+		}
+		n.leaves = n.leaves[:n.size-from]
+		if n.entries, err = s.trustedFrom(q, from); err != nil {
+			return err
+		}
+		n.manifests, err = manifestsOf(q, n.entries)
+		return err
+	})
+	return n, err
+}
+
+// catchUp takes in what is new: first the issuer, so that when followed has grown, both know.
+func (s *Spine) catchUp(ctx context.Context) error {
+	err := s.tellIssuer(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = err
+	close(s.moved)
+	s.moved = make(chan struct{})
+	return err
+}
+
+// tellIssuer brings the issuer to the newest checkpoint, and then the server's own view.
+func (s *Spine) tellIssuer(ctx context.Context) error {
+	from := s.followedSize()
+	size, err := s.Issuer.Size(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := s.readNews(ctx, min(from, size))
+	if err != nil {
+		return err
+	}
+	if _, err := s.Issuer.Follow(ctx, issuer.Feed{}); err != nil {
+		return err
+	}
+	state := s.State()
+	if state, err = state.Extend(n.manifests, n.entries...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.followed = state, n.size
+	return nil
+}
+
+// await returns once the log is followed up to size, or says why it is not.
+func (s *Spine) await(ctx context.Context, size int64) error {
+	for {
+		s.mu.Lock()
+		followed, moved, trouble := s.followed, s.moved, s.trouble
+		s.mu.Unlock()
+		if followed >= size {
+			return nil
+		}
+		if trouble != nil {
+			return brevet.Errorf(brevet.Unavailable, "the issuer does not follow the log, so nothing can be given").Because(trouble).
+				WithHint("brevet doctor says more")
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return brevet.Errorf(brevet.Unavailable, "the issuer did not follow the log in time").Because(ctx.Err())
+		}
+	}
+}
