@@ -436,9 +436,7 @@ func (x *GetChainsRequest) GetCatalogAfter() int64 {
 
 type GetChainsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Roster        [][]byte               `protobuf:"bytes,1,rep,name=roster,proto3" json:"roster,omitempty"`
-	Catalog       [][]byte               `protobuf:"bytes,2,rep,name=catalog,proto3" json:"catalog,omitempty"`
-	Manifest      []byte                 `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"` // of the last catalog statement, if there is one
+	Bundle        []byte                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"` // a proof (see docs/reference/statements.md) that holds the chains alone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,23 +471,9 @@ func (*GetChainsResponse) Descriptor() ([]byte, []int) {
 	return file_brevet_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *GetChainsResponse) GetRoster() [][]byte {
+func (x *GetChainsResponse) GetBundle() []byte {
 	if x != nil {
-		return x.Roster
-	}
-	return nil
-}
-
-func (x *GetChainsResponse) GetCatalog() [][]byte {
-	if x != nil {
-		return x.Catalog
-	}
-	return nil
-}
-
-func (x *GetChainsResponse) GetManifest() []byte {
-	if x != nil {
-		return x.Manifest
+		return x.Bundle
 	}
 	return nil
 }
@@ -1641,11 +1625,9 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\x04live\x18\x03 \x01(\bR\x04live\"Z\n" +
 	"\x10GetChainsRequest\x12!\n" +
 	"\froster_after\x18\x01 \x01(\x03R\vrosterAfter\x12#\n" +
-	"\rcatalog_after\x18\x02 \x01(\x03R\fcatalogAfter\"a\n" +
+	"\rcatalog_after\x18\x02 \x01(\x03R\fcatalogAfter\"+\n" +
 	"\x11GetChainsResponse\x12\x16\n" +
-	"\x06roster\x18\x01 \x03(\fR\x06roster\x12\x18\n" +
-	"\acatalog\x18\x02 \x03(\fR\acatalog\x12\x1a\n" +
-	"\bmanifest\x18\x03 \x01(\fR\bmanifest\"C\n" +
+	"\x06bundle\x18\x01 \x01(\fR\x06bundle\"C\n" +
 	"\x13BeginSessionRequest\x12,\n" +
 	"\asession\x18\x01 \x01(\v2\x12.brevet.v1.SessionR\asession\"\x16\n" +
 	"\x14BeginSessionResponse\"A\n" +
