@@ -3,10 +3,10 @@ package statement
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hpke"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -28,7 +28,9 @@ const (
 	KindSSH     KeyKind = "ssh"        // Public is "ssh-ed25519 AAAA…": type and base64, no comment
 	KindEd25519 KeyKind = "ed25519"    // Public is the SubjectPublicKeyInfo (RFC 5280), base64
 	KindECDSA   KeyKind = "ecdsa-p256" // as KindEd25519
-	KindX25519  KeyKind = "x25519"     // as KindEd25519; it opens what is sealed to it and signs nothing
+	// KindXWing opens what is sealed to it and signs nothing: ML-KEM-768 with X25519 (X-Wing,
+	// draft-connolly-cfrg-xwing-kem). Public is its 1216 bytes in base64.
+	KindXWing KeyKind = "x-wing"
 )
 
 // scheme returns the scheme by which keys of the kind sign; empty if they do not.
@@ -82,9 +84,12 @@ func SSHKey(pub ssh.PublicKey) (Key, error) {
 	return Key{Kind: KindSSH, Public: pub.Type() + " " + base64.StdEncoding.EncodeToString(pub.Marshal())}, nil
 }
 
-// MachineKeyOf returns an Ed25519, ECDSA P-256 or X25519 public key of the standard library
-// as a Key; any other is Invalid.
+// MachineKeyOf returns an Ed25519, ECDSA P-256 or X-Wing (crypto/hpke) public key of the
+// standard library as a Key; any other is Invalid.
 func MachineKeyOf(pub crypto.PublicKey) (Key, error) {
+	if pub, ok := pub.(hpke.PublicKey); ok && pub.KEM().ID() == hpke.MLKEM768X25519().ID() {
+		return Key{Kind: KindXWing, Public: base64.StdEncoding.EncodeToString(pub.Bytes())}, nil
+	}
 	kind, err := kindOf(pub)
 	if err != nil {
 		return Key{}, err
@@ -104,12 +109,8 @@ func kindOf(pub crypto.PublicKey) (KeyKind, error) {
 		if pub.Curve == elliptic.P256() {
 			return KindECDSA, nil
 		}
-	case *ecdh.PublicKey:
-		if pub.Curve() == ecdh.X25519() {
-			return KindX25519, nil
-		}
 	}
-	return "", brevet.Errorf(brevet.Invalid, "a machine's key is Ed25519, ECDSA P-256 or X25519, not %T", pub)
+	return "", brevet.Errorf(brevet.Invalid, "a machine's key is Ed25519, ECDSA P-256 or X-Wing, not %T", pub)
 }
 
 // checkSSHKey refuses keys that no statement may be signed with.
@@ -164,8 +165,8 @@ func checkRSA(pub ssh.PublicKey) error {
 }
 
 // Fingerprint returns the name by which statements call k: of an SSH key what ssh-keygen -l
-// prints (SHA256:…), of any other the SHA-256 of its SubjectPublicKeyInfo in hex. A key that
-// is not well formed has none (Invalid).
+// prints (SHA256:…), of any other the SHA-256 in hex of its SubjectPublicKeyInfo, or of the bare
+// key where there is none. A key that is not well formed has none (Invalid).
 func Fingerprint(k Key) (string, error) {
 	p, err := k.parse()
 	if err != nil {
@@ -187,7 +188,7 @@ func (k Key) SSH() (ssh.PublicKey, error) {
 }
 
 // Crypto returns the public key of a machine as ed25519.PublicKey, *ecdsa.PublicKey or
-// *ecdh.PublicKey, or an Invalid error.
+// hpke.PublicKey, or an Invalid error.
 func (k Key) Crypto() (crypto.PublicKey, error) {
 	p, err := k.parse()
 	if err != nil {
@@ -202,7 +203,7 @@ func (k Key) Crypto() (crypto.PublicKey, error) {
 // parsedKey is a Key that is well formed. One of ssh and machine is set.
 type parsedKey struct {
 	kind    KeyKind
-	wire    []byte // SSH wire form or SubjectPublicKeyInfo
+	wire    []byte // SSH wire form, SubjectPublicKeyInfo or, of X-Wing, the bare key
 	ssh     ssh.PublicKey
 	machine crypto.PublicKey
 }
@@ -224,8 +225,10 @@ func (k Key) parse() (parsedKey, error) {
 	switch k.Kind {
 	case KindSSH:
 		return k.parseSSH()
-	case KindEd25519, KindECDSA, KindX25519:
+	case KindEd25519, KindECDSA:
 		return k.parseMachine()
+	case KindXWing:
+		return k.parseXWing()
 	}
 	return parsedKey{}, brevet.Errorf(brevet.Invalid, "there is no kind of key %s", quoteShort(string(k.Kind)))
 }
@@ -262,6 +265,18 @@ func (k Key) parseMachine() (parsedKey, error) {
 		return parsedKey{}, brevet.Errorf(brevet.Invalid, "this is not a public key of kind %s, written in the usual way", k.Kind).Because(err)
 	}
 	return parsedKey{kind: k.Kind, wire: wire, machine: pub}, nil
+}
+
+func (k Key) parseXWing() (parsedKey, error) {
+	wire, err := decodeBase64(k.Public)
+	if err != nil {
+		return parsedKey{}, brevet.Errorf(brevet.Invalid, "this is not a public key in base64").Because(err)
+	}
+	pub, err := hpke.MLKEM768X25519().NewPublicKey(wire)
+	if err != nil {
+		return parsedKey{}, brevet.Errorf(brevet.Invalid, "this is not an X-Wing public key").Because(err)
+	}
+	return parsedKey{kind: KindXWing, wire: wire, machine: pub}, nil
 }
 
 // checkKind wants a well-formed key of one of the kinds.

@@ -2,10 +2,10 @@ package statement_test
 
 import (
 	"crypto"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hpke"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -53,9 +53,9 @@ var (
 	rsa2048 = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 )
 
-func newX25519(t testing.TB) statement.Key {
+func newXWing(t testing.TB) statement.Key {
 	t.Helper()
-	return must(statement.MachineKeyOf(must(ecdh.X25519().GenerateKey(rand.Reader))(t).PublicKey()))(t)
+	return must(statement.MachineKeyOf(must(hpke.MLKEM768X25519().GenerateKey())(t).PublicKey()))(t)
 }
 
 // fidoKey is a security key in software, by OpenSSH's PROTOCOL.u2f: a real private key, and

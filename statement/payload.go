@@ -184,7 +184,7 @@ const (
 	KeyHostCA     MachineUse = "ssh-host-ca" // signs SSH host certificates
 	KeyX509CA     MachineUse = "x509-ca"     // signs TLS certificates
 	KeyCheckpoint MachineUse = "checkpoint"  // signs or cosigns checkpoints of the log
-	KeySeal       MachineUse = "seal"        // recordings are sealed to it (X25519)
+	KeySeal       MachineUse = "seal"        // recordings are sealed to it (X-Wing)
 )
 
 // Machine says that a gateway, issuer, log or recorder is the organisation's own. A later

@@ -273,7 +273,7 @@ var keyKinds = map[MachineUse][]KeyKind{
 	KeyHostCA:     {KindSSH},
 	KeyX509CA:     {KindEd25519, KindECDSA},
 	KeyCheckpoint: {KindEd25519}, // what signed notes know
-	KeySeal:       {KindX25519},
+	KeySeal:       {KindXWing},
 }
 
 // StatementKind returns KindMachine.

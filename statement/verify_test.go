@@ -211,7 +211,7 @@ func TestVerifyRefusesMixedUp(t *testing.T) {
 	relabel := func(s statement.Signature, scheme statement.Scheme, key statement.Key) statement.Signature {
 		return statement.Signature{Scheme: scheme, Key: fingerprint(t, key), Sig: s.Sig}
 	}
-	x25519 := newX25519(t)
+	xwing := newXWing(t)
 	tests := []struct {
 		name string
 		sig  statement.Signature
@@ -223,7 +223,7 @@ func TestVerifyRefusesMixedUp(t *testing.T) {
 		{"a person's signature as a machine's", relabel(byPerson, statement.SchemeEd25519, machine.Key()), machine.Key()},
 		{"another scheme", relabel(byMachine, statement.SchemeECDSA, machine.Key()), machine.Key()},
 		{"no scheme", relabel(byMachine, "", machine.Key()), machine.Key()},
-		{"a key that does not sign", relabel(byMachine, "", x25519), x25519},
+		{"a key that does not sign", relabel(byMachine, "", xwing), xwing},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -274,7 +274,7 @@ func TestParseSSHKey(t *testing.T) {
 }
 
 func TestKeyHasOneSpelling(t *testing.T) {
-	ssh1, ed, x := newSSH(t, newEd25519(t)).Key(), must(statement.MachineSigner(newEd25519(t)))(t).Key(), newX25519(t)
+	ssh1, ed, x := newSSH(t, newEd25519(t)).Key(), must(statement.MachineSigner(newEd25519(t)))(t).Key(), newXWing(t)
 	p384 := newECDSA(t, elliptic.P384())
 	_, err := statement.MachineKeyOf(p384.Public())
 	wantKind(t, err, brevet.Invalid)
