@@ -12,7 +12,7 @@ import (
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/store"
-	"github.com/brevet-pim/brevet/store/storetest"
+	"github.com/brevet-pim/brevet/test/storetest"
 )
 
 // day is when the tests take place.

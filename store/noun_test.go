@@ -10,7 +10,7 @@ import (
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/store"
-	"github.com/brevet-pim/brevet/store/storetest"
+	"github.com/brevet-pim/brevet/test/storetest"
 )
 
 // change runs fn in a change with one event, and fails the test if that fails.
