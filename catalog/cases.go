@@ -29,10 +29,10 @@ func ReadCases(fsys fs.FS) ([]policy.Case, []Problem) {
 	r := &reader{positions: map[string]place{}, problems: problems}
 	var cases []policy.Case
 	for _, f := range files {
-		docs, problems := parseTree(f.name, f.text)
+		docs, problems := parseTree(f.Name, f.Text)
 		r.problems = append(r.problems, problems...)
 		for _, doc := range docs {
-			cases = append(cases, r.cases(f.name, doc)...)
+			cases = append(cases, r.cases(f.Name, doc)...)
 		}
 	}
 	if len(cases) > maxCases {

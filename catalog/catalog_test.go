@@ -99,7 +99,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestManifestRoundTrip(t *testing.T) {
-	for name, c := range map[string]brevet.Catalog{"good": goodCatalog(), "starter": Starter("alice", "dan")} {
+	for name, c := range map[string]brevet.Catalog{"good": goodCatalog(), "starter": starter(t)} {
 		t.Run(name, func(t *testing.T) {
 			b, digest, err := Manifest(c)
 			if err != nil {
@@ -118,4 +118,13 @@ func TestManifestRoundTrip(t *testing.T) {
 			}
 		})
 	}
+}
+
+func starter(t *testing.T) brevet.Catalog {
+	t.Helper()
+	c, _, err := Starter(Start{Admins: []brevet.PersonID{"dan", "alice"}, SRE: []brevet.PersonID{"bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

@@ -61,6 +61,27 @@ func normalise(c *brevet.Catalog) {
 	}
 }
 
+// clone copies what normalise changes.
+func clone(c brevet.Catalog) brevet.Catalog {
+	c.Roles, c.Targets = slices.Clone(c.Roles), slices.Clone(c.Targets)
+	c.Policies, c.Groups = slices.Clone(c.Policies), slices.Clone(c.Groups)
+	for i := range c.Roles {
+		r := &c.Roles[i]
+		r.Targets.Names = slices.Clone(r.Targets.Names)
+		for _, list := range []*[]string{&r.SSH.Logins, &r.SSH.Permit, &r.SSH.SourceAddresses, &r.SSH.Environment} {
+			*list = slices.Clone(*list)
+		}
+	}
+	for i := range c.Targets {
+		c.Targets[i].HostKeys = slices.Clone(c.Targets[i].HostKeys)
+		c.Targets[i].HostCAs = slices.Clone(c.Targets[i].HostCAs)
+	}
+	for i := range c.Groups {
+		c.Groups[i].Members = slices.Clone(c.Groups[i].Members)
+	}
+	return c
+}
+
 // checker holds a whole catalog against the rules, wherever it came from.
 type checker struct {
 	catalog  brevet.Catalog

@@ -17,6 +17,9 @@ const (
 	defaultWait brevet.Seconds = 3600
 )
 
+// noIdle stands for an idle limit of zero, which is none: a zero would look like "at once".
+const noIdle = "none"
+
 // defaultPresence is what an approver's key must show if the role does not say: a touch for
 // what is high or critical, so that malware on an approver's machine cannot approve by itself.
 func defaultPresence(s brevet.Sensitivity) brevet.Presence {

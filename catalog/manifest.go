@@ -28,6 +28,14 @@ func Manifest(c brevet.Catalog) (manifest []byte, digest string, err error) {
 	return manifest, Digest(manifest), nil
 }
 
+// Normalise returns a copy of the catalog in the order that Manifest wants: every list sorted.
+// Catalogs that were read are in it already; those put together by a program are not.
+func Normalise(c brevet.Catalog) brevet.Catalog {
+	c = clone(c)
+	normalise(&c)
+	return c
+}
+
 // Digest returns the SHA-256 of a manifest, in hex.
 func Digest(manifest []byte) string {
 	sum := sha256.Sum256(manifest)

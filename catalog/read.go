@@ -27,20 +27,28 @@ const caseFolder = "tests"
 // files with policies, in any arrangement. Folders named "tests" hold test cases, see
 // ReadCases; files with other endings and hidden ones are left alone. Lists are sorted and
 // defaults filled in. The catalog is good only if no problem is of level Error.
-func Read(fsys fs.FS) (brevet.Catalog, []Problem) {
+func Read(fsys fs.FS) (brevet.Catalog, Problems) {
 	files, problems := collect(fsys, func(name string) bool {
 		return !underCases(name) && (isYAML(name) || path.Ext(name) == ".cedar")
 	})
-	r := &reader{positions: map[string]place{}, problems: problems}
+	if len(problems.Errors()) == 0 && len(files) == 0 {
+		problems = append(problems, Problem{Level: Error, What: "there is no .yaml or .cedar file here", Remedy: "name the folder that has them"})
+	}
+	c, more := readFiles(files)
+	problems = append(problems, more...)
+	problems.Sort()
+	return c, problems
+}
+
+// readFiles is Read for files that were collected.
+func readFiles(files []File) (brevet.Catalog, Problems) {
+	r := &reader{positions: map[string]place{}}
 	for _, f := range files {
-		if isYAML(f.name) {
+		if isYAML(f.Name) {
 			r.readYAML(f)
 		} else {
 			r.readPolicy(f)
 		}
-	}
-	if len(r.problems.Errors()) == 0 && len(files) == 0 {
-		r.problems = append(r.problems, Problem{Level: Error, What: "there is no .yaml or .cedar file here", Remedy: "name the folder that has them"})
 	}
 	normalise(&r.catalog)
 	c := checker{catalog: r.catalog, locate: r.locate}
@@ -61,11 +69,9 @@ func underCases(name string) bool {
 	return false
 }
 
-type file struct{ name, text string }
-
 // collect returns the wanted files below fsys in the order of their names.
-func collect(fsys fs.FS, wanted func(string) bool) ([]file, Problems) {
-	var files []file
+func collect(fsys fs.FS, wanted func(string) bool) ([]File, Problems) {
+	var files []File
 	var problems Problems
 	total := 0
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -77,6 +83,15 @@ func collect(fsys fs.FS, wanted func(string) bool) ([]file, Problems) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}
+			return nil
+		case brevet.CheckText("the name", name, false) != nil:
+			problems = append(problems, Problem{Level: Error, What: "the file " + brevet.Quote(shorten(name)) + " has a name that cannot be shown", Remedy: "rename it"})
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case d.Type()&fs.ModeSymlink != 0: // even of an unwanted name: it may be a folder's
+			problems = append(problems, Problem{Level: Error, File: name, What: "is a symbolic link, which is not followed", Remedy: "put the file itself here"})
 			return nil
 		case d.IsDir() || !wanted(name):
 			return nil
@@ -93,7 +108,7 @@ func collect(fsys fs.FS, wanted func(string) bool) ([]file, Problems) {
 			problems = append(problems, Problem{Level: Error, What: fmt.Sprintf("the folder has more than %d files or %d MiB", maxFiles, MaxTotal>>20)})
 			return fs.SkipAll
 		}
-		files = append(files, file{name, text})
+		files = append(files, File{name, text})
 		return nil
 	})
 	if err != nil {
@@ -154,22 +169,22 @@ func (r *reader) locate(noun, field string) place {
 	}
 }
 
-func (r *reader) readPolicy(f file) {
-	name := path.Base(f.name)
+func (r *reader) readPolicy(f File) {
+	name := path.Base(f.Name)
 	if err := brevet.CheckName("policy file", strings.TrimSuffix(name, ".cedar")); err != nil {
 		what, _ := sentence(err)
-		r.problems = append(r.problems, Problem{Level: Error, File: f.name, What: what})
+		r.problems = append(r.problems, Problem{Level: Error, File: f.Name, What: what})
 		return
 	}
 	if r.paths == nil {
 		r.paths = map[string]string{}
 	}
 	if other, ok := r.paths[name]; ok {
-		r.problems = append(r.problems, Problem{Level: Error, File: f.name, What: "has the same name as " + other, Remedy: "rename one: policies are known by file name"})
+		r.problems = append(r.problems, Problem{Level: Error, File: f.Name, What: "has the same name as " + other, Remedy: "rename one: policies are known by file name"})
 		return
 	}
-	r.paths[name] = f.name
-	r.catalog.Policies = append(r.catalog.Policies, brevet.Policy{Name: name, Text: f.text})
+	r.paths[name] = f.Name
+	r.catalog.Policies = append(r.catalog.Policies, brevet.Policy{Name: name, Text: f.Text})
 }
 
 // checkPolicies returns what package policy finds, under the paths that people know.
@@ -183,11 +198,11 @@ func (r *reader) checkPolicies() Problems {
 	return problems
 }
 
-func (r *reader) readYAML(f file) {
-	docs, problems := parseTree(f.name, f.text)
+func (r *reader) readYAML(f File) {
+	docs, problems := parseTree(f.Name, f.Text)
 	r.problems = append(r.problems, problems...)
 	for _, n := range docs {
-		r.readDocument(f.name, n)
+		r.readDocument(f.Name, n)
 	}
 }
 
@@ -263,7 +278,7 @@ func (o *object) limits() brevet.Limits {
 	}
 	limits.Duration = l.duration("duration", 0)
 	limits.Wait = l.duration("wait", defaultWait)
-	if l.peek("idle") == "none" {
+	if l.peek("idle") == noIdle {
 		limits.Idle = 0
 		l.text("idle")
 	} else {
