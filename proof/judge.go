@@ -51,12 +51,22 @@ type Approval struct {
 // A failure is a Refused error that says what is wrong.
 func (s *State) Judge(ev Evidence, at int64, now time.Time, memory *Memory) (*Verdict, error) {
 	j := &judge{state: s, evidence: ev, at: at, now: now, memory: memory, verdict: &Verdict{}}
-	for _, check := range []func() error{j.catalog, j.request, j.holder, j.policy, j.approvals, j.terms} {
+	for _, check := range []func() error{j.acceptable, j.policy, j.approvals, j.terms} {
 		if err := check(); err != nil {
 			return nil, err
 		}
 	}
 	return j.verdict, nil
+}
+
+// acceptable makes the checks that need neither policy nor people.
+func (j *judge) acceptable() error {
+	for _, check := range []func() error{j.catalog, j.request, j.holder, j.role} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // judge is one judgement on its way.
@@ -68,6 +78,9 @@ type judge struct {
 	memory   *Memory
 	compiled *Compiled
 	verdict  *Verdict
+	// What the approvals come to.
+	counted    []int // by stage
+	passedOver []PassedOver
 }
 
 // catalog finds what was in force.
@@ -236,9 +249,8 @@ func (j *judge) holder() error {
 	return nil
 }
 
-// policy evaluates the policies on the catalog and the inputs (check 3). The role must be the one
-// that was asked for, to the letter.
-func (j *judge) policy() error {
+// role checks that the role is the one that was asked for, to the letter, and still waits for answers.
+func (j *judge) role() error {
 	v := j.verdict
 	role, digest, ok := j.compiled.Role(v.Request.Role)
 	if !ok {
@@ -251,14 +263,31 @@ func (j *judge) policy() error {
 	if wait := role.Limits.Wait.Duration(); wait > 0 && j.now.After(time.UnixMicro(v.Request.At).Add(wait+clockSlack)) {
 		return refuse("nobody answered the request within %s", wait)
 	}
+	return nil
+}
+
+// policy evaluates the policies on the catalog and the inputs (check 3).
+func (j *judge) policy() error {
+	j.decide()
+	return j.refusal()
+}
+
+// decide asks policy and keeps what it says.
+func (j *judge) decide() {
+	v := j.verdict
 	ask := j.ask()
 	v.Inputs = inputsOf(ask, v)
 	v.Decision = j.set().Decide(ask)
+}
+
+// refusal returns policy's no as an error, or nil.
+func (j *judge) refusal() error {
+	d := j.verdict.Decision
 	switch {
-	case len(v.Decision.Errors) > 0:
-		return refuse("policy cannot be evaluated: %s", v.Decision.Errors[0])
-	case v.Decision.Outcome != brevet.Allow && v.Decision.Outcome != brevet.Ask:
-		return refuse("policy refuses: %s", strings.Join(v.Decision.Reasons, "; "))
+	case len(d.Errors) > 0:
+		return refuse("policy cannot be evaluated: %s", d.Errors[0])
+	case d.Outcome != brevet.Allow && d.Outcome != brevet.Ask:
+		return refuse("policy refuses: %s", strings.Join(d.Reasons, "; "))
 	}
 	return nil
 }
@@ -285,6 +314,50 @@ func age(k Key, now time.Time) time.Duration { return max(0, now.Sub(time.UnixMi
 // number of yeses by distinct persons. A yes that does not count is passed over, and the reason is
 // given if one too few is left.
 func (j *judge) approvals() error {
+	if err := j.count(); err != nil {
+		return err
+	}
+	return j.enough()
+}
+
+// count finds the approvals that count. An error is a failure inside Brevet.
+func (j *judge) count() error {
+	v := j.verdict
+	if v.Decision.Outcome == brevet.Allow {
+		return nil
+	}
+	j.counted = make([]int, len(v.Decision.Stages))
+	for _, e := range j.evidence.Approvals {
+		a, err := j.approval(e)
+		if err == nil {
+			err = j.first(a.By)
+		}
+		if err != nil {
+			if brevet.KindOf(err) == brevet.Internal {
+				return err
+			}
+			message, _ := brevet.MessageOf(err)
+			j.passedOver = append(j.passedOver, PassedOver{e.Envelope.ID(), message})
+			continue
+		}
+		j.counted[a.Stage]++
+		v.Approvals = append(v.Approvals, a)
+	}
+	return nil
+}
+
+// first refuses a person whose yes was counted already.
+func (j *judge) first(by brevet.PersonID) error {
+	for _, a := range j.verdict.Approvals {
+		if a.By == by {
+			return refuse("%s has agreed already, and counts once", by)
+		}
+	}
+	return nil
+}
+
+// enough says which stage lacks an approval, or nil.
+func (j *judge) enough() error {
 	v := j.verdict
 	if v.Decision.Outcome == brevet.Allow {
 		return j.wordAlone()
@@ -292,36 +365,21 @@ func (j *judge) approvals() error {
 	if len(v.Decision.Stages) == 0 {
 		return refuse("policy asks for approval, and the role %s says by nobody", v.Role.Name)
 	}
-	var passedOver []string
-	counted := make([]int, len(v.Decision.Stages))
-	people := map[brevet.PersonID]bool{}
-	for _, e := range j.evidence.Approvals {
-		a, err := j.approval(e)
-		if err == nil && people[a.By] {
-			err = refuse("%s has agreed already, and counts once", a.By)
-		}
-		if err != nil {
-			if brevet.KindOf(err) == brevet.Internal {
-				return err
-			}
-			message, _ := brevet.MessageOf(err)
-			passedOver = append(passedOver, message)
-			continue
-		}
-		people[a.By] = true
-		counted[a.Stage]++
-		v.Approvals = append(v.Approvals, a)
-	}
 	for i, stage := range v.Decision.Stages {
-		if missing := stage.Count - counted[i]; missing > 0 || stage.Count < 1 {
+		if missing := stage.Count - j.counted[i]; missing > 0 || stage.Count < 1 {
 			sentence := "stage " + ordinal(i) + " (" + string(stage.Group) + ") lacks an approval"
-			if len(passedOver) > 0 {
-				sentence += ": " + strings.Join(passedOver, "; ")
-			}
-			return refuse("%s", sentence)
+			return refuse("%s%s", sentence, j.whyPassedOver())
 		}
 	}
 	return nil
+}
+
+func (j *judge) whyPassedOver() string {
+	var b strings.Builder
+	for i, p := range j.passedOver {
+		b.WriteString([]string{": ", "; "}[min(i, 1)] + p.Why)
+	}
+	return b.String()
 }
 
 // wordAlone refuses what nobody but a gateway vouches for, above medium.
