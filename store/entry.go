@@ -86,6 +86,11 @@ func (q *Query) Statements(kinds []string, from int64, limit int) ([]Entry, erro
 	return list(q, scanEntry, selectEntry+w.String()+" order by idx limit "+w.arg(Page{Limit: limit}.limit()), w.args...)
 }
 
+// RequestsIn returns the requests that the events from index on, and before index to, tell of.
+func (q *Query) RequestsIn(from, to int64) ([]brevet.RequestID, error) {
+	return list(q, value[brevet.RequestID], "select distinct request_id from events where idx >= $1 and idx < $2 and request_id <> ''", from, to)
+}
+
 // Filter says which events a search wants. What is empty is not asked for.
 type Filter struct {
 	Kind    string

@@ -48,6 +48,13 @@ func (t *Tx) Enqueue(kind, subject string, due time.Time) error {
 	return err
 }
 
+// Withdraw says that what was enqueued is done, by whoever owed it and with this change. If a
+// worker is at it already, it is left to that one, who will find nothing to do.
+func (t *Tx) Withdraw(kind, subject string) error {
+	_, err := t.exec("delete from jobs where kind = $1 and subject = $2 and done_at = 0 and claimed_by = ''", kind, subject)
+	return err
+}
+
 func newJobID(at time.Time) string {
 	return "job_" + string(brevet.NewEventID(at))[len("evt_"):]
 }

@@ -35,6 +35,7 @@ type SessionFilter struct {
 	Target  brevet.TargetID
 	Machine brevet.MachineID
 	Live    bool // only those that go on
+	Ending  bool // only those that go on and are to end, see Tx.AskEnd
 	Newest  bool // newest first; then After is the oldest id of the page before
 	Page
 }
@@ -56,6 +57,9 @@ func (q *Query) Sessions(f SessionFilter) ([]brevet.Session, error) {
 	}
 	if f.Live {
 		w.text = append(w.text, "ended_at = 0")
+	}
+	if f.Ending {
+		w.text = append(w.text, "ended_at = 0 and end_reason <> ''")
 	}
 	return list(q, scanSession, selectSession+w.page(f.Page, f.Newest), w.args...)
 }
@@ -82,6 +86,23 @@ func (t *Tx) EndSession(id brevet.SessionID, at time.Time, reason string) error 
 		return brevet.Errorf(brevet.Invalid, "session %s ends at no time", id)
 	}
 	n, err := t.exec("update sessions set ended_at = $1, end_reason = $2 where id = $3 and ended_at = 0", micros(at), reason, id)
+	if err != nil || n == 1 {
+		return err
+	}
+	s, err := t.Session(id)
+	if err != nil {
+		return err
+	}
+	return brevet.Errorf(brevet.Conflict, "session %s ended at %s already", id, s.EndedAt.Format(time.RFC3339))
+}
+
+// AskEnd writes that a session is to end, and why, for its gateway to carry out. The first reason
+// stays; one that has ended is a Conflict.
+func (t *Tx) AskEnd(id brevet.SessionID, reason string) error {
+	if reason == "" {
+		return brevet.Errorf(brevet.Invalid, "session %s is to end for no reason", id)
+	}
+	n, err := t.exec("update sessions set end_reason = case when end_reason = '' then $1 else end_reason end where id = $2 and ended_at = 0", reason, id)
 	if err != nil || n == 1 {
 		return err
 	}
