@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -58,20 +59,20 @@ func over(to, first, now time.Time) bool {
 	return !now.Round(0).Before(to) || now.Sub(first) >= allowed
 }
 
-// Run watches the clocks and delivers reports until ctx ends; then it ends every session.
+// Run watches the clocks and delivers reports until ctx ends; then it ends every session, lets none
+// begin any more, and delivers what is left within a few seconds.
 func (g *Gateway) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	deliver := make(chan struct{})
-	go func() {
-		defer close(deliver)
-		g.deliver(ctx)
-	}()
+	delivering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var delivery sync.WaitGroup
+	delivery.Go(func() { g.deliver(delivering) })
 	for {
 		select {
 		case <-ctx.Done():
-			g.EndAll("the gateway is shutting down")
-			<-deliver
+			g.endAll("the gateway is shutting down")
+			stop() // only now, since the ends of sessions are reported too
+			delivery.Wait()
 			return nil
 		case <-tick.C:
 			g.sweep(time.Now())

@@ -36,13 +36,20 @@ type Gateway struct {
 	Holder   gossh.Signer     // the key that credentials are issued to
 	Signer   statement.Signer // signs requests for people who ask inline
 	// Recorder begins recordings. Without it, roles that must be recorded cannot be used.
-	Recorder *record.Recorder
+	Recorder Recorder
 	Log      *slog.Logger
 
 	mu       sync.Mutex // guards what follows
 	grants   map[brevet.GrantID]*grant
 	sessions map[brevet.SessionID]*Session
+	closing  bool // no session begins any more
 	reports  reports
+}
+
+// Recorder begins the recordings of sessions. A *record.Recorder is one.
+type Recorder interface {
+	// Begin returns once the beginning of the recording is durable.
+	Begin(ctx context.Context, session brevet.Session, terminal record.Terminal) (*record.Writer, error)
 }
 
 // Standing is what a person may have of a target: admissions at once, or offers to ask for.

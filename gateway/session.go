@@ -34,7 +34,8 @@ type Session struct {
 	epoch     time.Time
 	active    atomic.Int64 // nanoseconds after epoch of the last byte
 	closing   sync.Once
-	closed    chan struct{}
+	closed    chan struct{} // no byte flows any more
+	finished  chan struct{} // the recording is complete, and the end is reported
 }
 
 // Begin opens a session: the grant lives, the recording runs if the role asks for one, and the
@@ -60,6 +61,9 @@ func (g *Gateway) Begin(ctx context.Context, a Admission, use Use) (*Session, er
 func (g *Gateway) register(a Admission, use Use, now time.Time) (*Session, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closing {
+		return nil, brevet.Errorf(brevet.Unavailable, "the gateway is shutting down").WithHint("connect again in a moment")
+	}
 	held, ok := g.grants[a.Grant]
 	if !ok {
 		return nil, brevet.Errorf(brevet.Refused, "grant %s was not admitted here", a.Grant)
@@ -73,7 +77,7 @@ func (g *Gateway) register(a Admission, use Use, now time.Time) (*Session, error
 			Machine: g.Machine, Source: use.Source.String(), Kind: use.Kind, Command: use.Command,
 			Recorded: a.Role.Recording != brevet.RecordingOff, StartedAt: now,
 		},
-		gateway: g, admission: a, terminal: use.Terminal != record.Terminal{}, epoch: now, closed: make(chan struct{}),
+		gateway: g, admission: a, terminal: use.Terminal != record.Terminal{}, epoch: now, closed: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if s.terminal {
 		s.hub.Resize(use.Terminal.Columns, use.Terminal.Rows)
@@ -229,4 +233,5 @@ func (g *Gateway) forget(s *Session) {
 	g.mu.Unlock()
 	session := s.Session
 	g.report(func(ctx context.Context) error { return g.Control.End(ctx, session) })
+	close(s.finished)
 }

@@ -13,21 +13,16 @@ import (
 	"github.com/brevet-pim/brevet/gateway"
 )
 
-// Tap shows what a live session's recording sees. It calls show with frames of the recording
-// format, from the last screenful on, until stop is called or the session ends.
-type Tap func(session brevet.SessionID, show func(frames []byte)) (stop func(), err error)
-
 // Listener keeps the gateway connected: it takes orders to end grants and sessions, carries
 // them out, confirms them, and sends what watched sessions show.
 type Listener struct {
 	Client  brevetv1connect.GatewayServiceClient
 	Gateway *gateway.Gateway
 	Address string // where people reach the gateway
-	Tap     Tap
 	Log     *slog.Logger
 
-	mu   sync.Mutex // guards live
-	live map[brevet.SessionID]*live
+	mu    sync.Mutex // guards shown
+	shown map[brevet.SessionID]*showing
 }
 
 // The pauses between tries to connect.
@@ -50,7 +45,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		l.Log.WarnContext(ctx, "the stream of orders broke", "error", err)
+		l.Log.WarnContext(ctx, "no orders are heard from the control plane", "error", err)
 		if time.Since(began) > mostPause {
 			pause = firstPause
 		}
@@ -64,9 +59,10 @@ func (l *Listener) Run(ctx context.Context) error {
 }
 
 func (l *Listener) listen(ctx context.Context) error {
+	var work sync.WaitGroup // orders, and what is shown, belong to the stream that brought them
+	defer work.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer l.stopAll() // views belong to the stream that ordered them
 	watchdog := time.AfterFunc(silence, cancel)
 	defer watchdog.Stop()
 	var sessions []string
@@ -78,15 +74,13 @@ func (l *Listener) listen(ctx context.Context) error {
 		return failure.Read(err)
 	}
 	defer stream.Close() // the stream has ended or is given up
-	var orders sync.WaitGroup
-	defer orders.Wait()
 	for stream.Receive() {
 		watchdog.Reset(silence)
 		switch order := stream.Msg().GetOrder().(type) {
 		case *pb.ListenResponse_End:
-			orders.Go(func() { l.end(ctx, order.End) })
+			work.Go(func() { l.end(ctx, order.End) })
 		case *pb.ListenResponse_Watch:
-			l.watch(ctx, order.Watch)
+			l.watch(ctx, &work, order.Watch)
 		}
 	}
 	return failure.Read(stream.Err())
@@ -97,14 +91,15 @@ func (l *Listener) listen(ctx context.Context) error {
 const endWithin = 10 * time.Second
 
 func (l *Listener) end(ctx context.Context, order *pb.EndOrder) {
-	ctx, cancel := context.WithTimeout(ctx, endWithin)
+	// An order that has come is carried out, whatever becomes of the stream.
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
 	defer cancel()
 	var closed gateway.Closed
 	switch {
 	case order.GetGrant() != "":
-		closed = l.Gateway.EndGrant(ctx, brevet.GrantID(order.GetGrant()), order.GetReason())
+		closed = l.Gateway.EndGrant(ending, brevet.GrantID(order.GetGrant()), order.GetReason())
 	case order.GetSession() != "":
-		closed = l.Gateway.EndSession(ctx, brevet.SessionID(order.GetSession()), order.GetReason())
+		closed = l.Gateway.EndSession(ending, brevet.SessionID(order.GetSession()), order.GetReason())
 	}
 	if !closed.All {
 		l.Log.ErrorContext(ctx, "an order to end was not carried out in time", "grant", order.GetGrant(), "session", order.GetSession())
@@ -117,87 +112,45 @@ func (l *Listener) end(ctx context.Context, order *pb.EndOrder) {
 		TookMicroseconds: closed.Took.Microseconds(),
 	})
 	if err != nil {
-		l.Log.WarnContext(ctx, "an end was not confirmed; it will be ordered again", "grant", order.GetGrant(), "error", failure.Read(err))
+		l.Log.WarnContext(ctx, "an end was not confirmed; it will be ordered again", "grant", order.GetGrant(), "session", order.GetSession(), "error", failure.Read(err))
 	}
 }
 
-// live is a session that somebody watches.
-type live struct {
-	stop   func()
-	cancel context.CancelFunc
-}
+// showing is a session that somebody watches.
+type showing struct{ stop context.CancelFunc }
 
-// liveQueue is how many runs of frames may wait for the server before the view skips some.
-const liveQueue = 256
-
-func (l *Listener) watch(ctx context.Context, order *pb.WatchOrder) {
+// watch begins to show a session, or stops once nobody watches any more.
+func (l *Listener) watch(ctx context.Context, work *sync.WaitGroup, order *pb.WatchOrder) {
 	id := brevet.SessionID(order.GetSession())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	current, watched := l.live[id]
+	current := l.shown[id]
 	switch {
-	case len(order.GetWatchers()) == 0 && watched:
-		current.end()
-		delete(l.live, id)
-	case len(order.GetWatchers()) > 0 && !watched:
-		started, err := l.show(ctx, id)
-		if err != nil {
-			l.Log.WarnContext(ctx, "a session cannot be shown", "session", id, "error", err)
-			return
+	case len(order.GetWatchers()) == 0 && current != nil:
+		current.stop()
+		delete(l.shown, id)
+	case len(order.GetWatchers()) > 0 && current == nil:
+		ctx, stop := context.WithCancel(ctx)
+		v := &showing{stop}
+		if l.shown == nil {
+			l.shown = map[brevet.SessionID]*showing{}
 		}
-		if l.live == nil {
-			l.live = map[brevet.SessionID]*live{}
-		}
-		l.live[id] = started
-	}
-}
-
-func (l *Listener) show(ctx context.Context, id brevet.SessionID) (*live, error) {
-	frames := make(chan []byte, liveQueue)
-	stop, err := l.Tap(id, func(b []byte) {
-		select {
-		case frames <- b:
-		default: // watching never holds a session back
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	go l.send(ctx, id, frames)
-	return &live{stop, cancel}, nil
-}
-
-// send carries the frames until ctx ends. It belongs to the live view, whose end cancels ctx.
-func (l *Listener) send(ctx context.Context, id brevet.SessionID, frames <-chan []byte) {
-	stream, err := l.Client.SendLive(ctx)
-	if err != nil {
-		l.Log.WarnContext(ctx, "a live view did not begin", "session", id, "error", failure.Read(err))
-		return
-	}
-	for {
-		select {
-		case b := <-frames:
-			if err := stream.Send(&pb.SendLiveRequest{Session: string(id), Frames: b}); err != nil {
-				return // the server has gone; Listen notices and begins anew
+		l.shown[id] = v
+		work.Go(func() {
+			if err := l.show(ctx, id); err != nil && ctx.Err() == nil {
+				l.Log.WarnContext(ctx, "a session is no longer shown", "session", id, "error", err)
 			}
-		case <-ctx.Done():
-			_, _ = stream.CloseAndReceive() // it ends either way
-			return
-		}
+			l.forget(id, v)
+		})
 	}
 }
 
-func (v *live) end() {
+// forget takes out one that ended by itself, unless another took its place.
+func (l *Listener) forget(id brevet.SessionID, v *showing) {
 	v.stop()
-	v.cancel()
-}
-
-func (l *Listener) stopAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id, v := range l.live {
-		v.end()
-		delete(l.live, id)
+	if l.shown[id] == v {
+		delete(l.shown, id)
 	}
 }

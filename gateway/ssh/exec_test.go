@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/brevet-pim/brevet"
-	"github.com/brevet-pim/brevet/gateway/gatewaytest"
 	"github.com/brevet-pim/brevet/record"
+	"github.com/brevet-pim/brevet/test/gatewaytest"
 )
 
 // result is what became of a stock client.
