@@ -33,15 +33,15 @@ func (a Ask) Inputs() []Input {
 		who = ByGateway
 	}
 	list := []Input{
-		{"person", string(a.Person), who},
-		{"role", string(a.Role), who},
-		{"targets", joinNames(a.Targets, len(a.Targets)), who},
-		{"logins", joinNames(a.Logins, len(a.Logins)), who},
+		{"person", plainly(string(a.Person)), who},
+		{"role", plainly(string(a.Role)), who},
+		{"targets", plainly(joinNames(a.Targets, len(a.Targets))), who},
+		{"logins", plainly(joinNames(a.Logins, len(a.Logins))), who},
 		{"duration", FormatSeconds(a.Duration), who},
 		{"reason", brevet.Quote(a.Reason), who},
 		{"ticket", brevet.Quote(a.Ticket), who},
-		{"via", string(a.Via), who},
-		{"presence", string(a.Presence), who},
+		{"via", plainly(string(a.Via)), who},
+		{"presence", plainly(string(a.Presence)), who},
 		{"keyAge", a.KeyAge.String(), ByIssuer},
 		{"now", a.Now.UTC().Format(time.RFC3339), ByIssuer},
 	}
@@ -58,6 +58,15 @@ func (a Ask) Inputs() []Input {
 		list = append(list, Input{"claimed.source", a.Claimed.Source.String(), ByClaim})
 	}
 	return list
+}
+
+// plainly returns text as it is if it can do no harm on a screen, and quoted otherwise: a question
+// may hold names that are none.
+func plainly(text string) string {
+	if brevet.CheckText("", text, false) != nil {
+		return brevet.Quote(text)
+	}
+	return text
 }
 
 // Explain returns, line by line, how the request is decided: its inputs, the answer, and for

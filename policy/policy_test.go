@@ -82,17 +82,3 @@ const (
 	sreMayAsk   = `@id("sre-may-ask") permit (principal in Group::"sre", action == Action::"request", resource == Role::"web-root");`
 	shellAtOnce = `@id("shell") permit (principal in Group::"sre", action == Action::"activate", resource == Role::"web-shell");`
 )
-
-func TestDecideSmoke(t *testing.T) {
-	s := compile(t, shop(sreMayAsk, shellAtOnce, `permit(principal in Group::"dev", action in Action::"elevate", resource == Role::"web-shell") when { context.hour >= 14 && context.weekday != "sun" };`))
-	for _, a := range []Ask{
-		asks(nil),
-		asks(func(a *Ask) { a.Person = "erin" }),
-		asks(func(a *Ask) { a.Role = "web-shell"; a.Logins = []string{"deploy"} }),
-		asks(func(a *Ask) { a.Person = "erin"; a.Role = "web-shell"; a.Logins = []string{"deploy"} }),
-		asks(func(a *Ask) { a.Role = "web-rot" }),
-	} {
-		t.Logf("%+v", s.Decide(a))
-	}
-	t.Log(Schema())
-}

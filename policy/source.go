@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -180,7 +181,7 @@ func check(e *entry, validator *validate.Validator) Problems {
 		return append(problems, e.problem(Error, fmt.Sprintf("the policy has %d expressions, more than %d", n, maxNodes), "divide it"))
 	}
 	if err := validator.Policy("", e.tree); err != nil {
-		for _, text := range uniqueLines(err.Error()) {
+		for _, text := range findings(err.Error()) {
 			problems = append(problems, e.problem(Error, oneLine(text), remedyFor(text)))
 		}
 	}
@@ -346,6 +347,8 @@ func remedyFor(text string) string {
 			return fmt.Sprintf("did you mean Action::%q?", near)
 		}
 		return "the actions are " + strings.Join(names, ", ")
+	case strings.Contains(text, " is not there for ") && slices.Contains(attributeNames(), m[1]):
+		return "name the actions that have it, as in action in Action::\"elevate\""
 	case strings.HasPrefix(text, "attribute"):
 		return nearestAttribute(m[1][strings.LastIndexByte(m[1], '.')+1:])
 	case strings.Contains(text, "entity type"):
@@ -380,16 +383,30 @@ func attributeNames() []string {
 	return slices.Compact(names)
 }
 
-// uniqueLines returns the lines of text, each once: the validator repeats itself for each action
-// that a policy may meet.
-func uniqueLines(text string) []string {
-	var lines []string
+// ofAction is how the validator names the action in which something is wrong.
+var ofAction = regexp.MustCompile(` for Action::"([A-Za-z]+)" not found$`)
+
+// findings returns what the validator found, sorted, each thing once: it repeats itself for every
+// action that a policy may meet, in no order.
+func findings(text string) []string {
+	actions := map[string][]string{} // of each finding that holds for some actions only
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
-			lines = append(lines, line)
+		line = strings.TrimSpace(line)
+		if m := ofAction.FindStringSubmatchIndex(line); m != nil {
+			what := line[:m[0]]
+			actions[what] = append(actions[what], line[m[2]:m[3]])
+		} else if line != "" {
+			actions[line] = nil
 		}
 	}
-	return lines
+	var found []string
+	for _, what := range slices.Sorted(maps.Keys(actions)) {
+		if of := sorted(actions[what]); len(of) > 0 {
+			what += " is not there for " + strings.Join(of, ", ")
+		}
+		found = append(found, what)
+	}
+	return found
 }
 
 // oneLine makes foreign text fit for one line of a terminal.
