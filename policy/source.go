@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
@@ -87,7 +88,7 @@ func parse(file brevet.Policy) ([]*entry, *Problem) {
 	}
 	list, err := cedar.NewPolicyListFromBytes(file.Name, []byte(file.Text))
 	if err != nil {
-		return nil, syntaxProblem(file.Name, err)
+		return nil, syntaxProblem(file, err)
 	}
 	var entries []*entry
 	for i, p := range list {
@@ -161,17 +162,48 @@ func nestedTooDeep(text string) (line int, deep bool) {
 var (
 	syntaxPosition = regexp.MustCompile(`<input>:(\d+):(\d+)`)
 	syntaxPrefix   = regexp.MustCompile(`^(parser error: |parse error at |<input>:\d+:\d+:? ?|"(\\.|[^"])*": )+`)
+	syntaxExpected = regexp.MustCompile(`^exact got (.*) want (.*)$`)
 )
 
 // syntaxProblem takes the position out of the parser's message.
-func syntaxProblem(file string, err error) *Problem {
-	p := &Problem{Level: Error, File: file, Remedy: "see https://docs.cedarpolicy.com/policies/syntax-policy.html"}
+func syntaxProblem(file brevet.Policy, err error) *Problem {
+	p := &Problem{Level: Error, File: file.Name, Remedy: "see https://docs.cedarpolicy.com/policies/syntax-policy.html"}
 	if m := syntaxPosition.FindStringSubmatch(err.Error()); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
 		p.Column, _ = strconv.Atoi(m[2])
 	}
-	p.What = "not Cedar: " + oneLine(syntaxPrefix.ReplaceAllString(err.Error(), ""))
+	what := syntaxPrefix.ReplaceAllString(err.Error(), "")
+	if m := syntaxExpected.FindStringSubmatch(what); m != nil {
+		what = fmt.Sprintf("%s stands where %s must", brevet.Quote(m[1]), brevet.Quote(m[2]))
+		if m[1] == "" {
+			what = fmt.Sprintf("the file ends where %s must stand", brevet.Quote(m[2]))
+		}
+	}
+	if strings.Contains(err.Error(), "parse error at ") {
+		p.Line, p.Column = tokenBefore(file.Text, p.Line, p.Column)
+	}
+	p.What = "not Cedar: " + oneLine(what)
 	return p
+}
+
+// tokenBefore returns where the token before the given place begins: the parser names the place
+// of the token after the one that it could not use. At the end of the text there is no such.
+func tokenBefore(text string, line, column int) (int, int) {
+	rest := text
+	for range line - 1 {
+		_, rest, _ = strings.Cut(rest, "\n")
+	}
+	after := []rune(rest)
+	before := strings.TrimRight(text[:len(text)-len(rest)]+string(after[:min(max(column-1, 0), len(after))]), " \t\r\n")
+	if len(strings.TrimSpace(string(after[min(max(column-1, 0), len(after)):]))) == 0 {
+		return line, column
+	}
+	start := strings.TrimRightFunc(before, func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) })
+	if start == before && start != "" {
+		start = start[:len(start)-1] // an operator, of which the last character must do
+	}
+	lineStart := strings.LastIndexByte(start, '\n') + 1
+	return strings.Count(start, "\n") + 1, utf8.RuneCountInString(start[lineStart:]) + 1
 }
 
 // check returns what is wrong with one parsed policy, and completes it.
@@ -347,7 +379,9 @@ func remedyFor(text string) string {
 			return fmt.Sprintf("did you mean Action::%q?", near)
 		}
 		return "the actions are " + strings.Join(names, ", ")
-	case strings.Contains(text, " is not there for ") && slices.Contains(attributeNames(), m[1]):
+	case strings.Contains(text, mayBeMissing):
+		return fmt.Sprintf("ask first: context has %s && …", m[1])
+	case strings.Contains(text, notThere) && slices.Contains(attributeNames(), m[1]):
 		return "name the actions that have it, as in action in Action::\"elevate\""
 	case strings.HasPrefix(text, "attribute"):
 		return nearestAttribute(m[1][strings.LastIndexByte(m[1], '.')+1:])
@@ -383,31 +417,45 @@ func attributeNames() []string {
 	return slices.Compact(names)
 }
 
-// ofAction is how the validator names the action in which something is wrong.
-var ofAction = regexp.MustCompile(` for Action::"([A-Za-z]+)" not found$`)
+// Findings of the validator that it has for one action at a time.
+var (
+	missingFor  = regexp.MustCompile(`^(attribute .*) for Action::"([A-Za-z]+)" not found$`)
+	optionalFor = regexp.MustCompile("^unable to guarantee safety of access to optional (attribute .*) for Action::\"([A-Za-z]+)\"$")
+)
+
+// notApplicable says no more than a finding beside it.
+const notApplicable = "unable to find an applicable action given the policy scope constraints"
 
 // findings returns what the validator found, sorted, each thing once: it repeats itself for every
 // action that a policy may meet, in no order.
 func findings(text string) []string {
-	actions := map[string][]string{} // of each finding that holds for some actions only
+	actions := map[string][]string{} // of each finding that is for some actions only
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if m := ofAction.FindStringSubmatchIndex(line); m != nil {
-			what := line[:m[0]]
-			actions[what] = append(actions[what], line[m[2]:m[3]])
+		if m := missingFor.FindStringSubmatch(line); m != nil {
+			what := m[1] + notThere
+			actions[what] = append(actions[what], m[2])
+		} else if m := optionalFor.FindStringSubmatch(line); m != nil {
+			what := m[1] + mayBeMissing
+			actions[what] = append(actions[what], m[2])
 		} else if line != "" {
 			actions[line] = nil
 		}
 	}
+	if len(actions) > 1 {
+		delete(actions, notApplicable)
+	}
 	var found []string
 	for _, what := range slices.Sorted(maps.Keys(actions)) {
-		if of := sorted(actions[what]); len(of) > 0 {
-			what += " is not there for " + strings.Join(of, ", ")
-		}
-		found = append(found, what)
+		found = append(found, what+strings.Join(sorted(actions[what]), ", "))
 	}
 	return found
 }
+
+const (
+	notThere     = " is not there for "
+	mayBeMissing = " may be missing for "
+)
 
 // oneLine makes foreign text fit for one line of a terminal.
 func oneLine(text string) string {
