@@ -154,8 +154,8 @@ var Kinds = []Kind{
 		Meaning: "Somebody searched or followed the audit log; the detail has what for."},
 	{Name: "audit.exported", Class: APIActivity, Activity: 2, Doing: "Read", Severity: Low, Subject: "event",
 		Meaning: "Somebody exported events, grants or proofs."},
-	{Name: "audit.erased", Class: APIActivity, Activity: 4, Doing: "Delete", Severity: Medium, Subject: "event that was erased",
-		Meaning: "Retention erased an event's body; its leaf stays, and the log still verifies."},
+	{Name: KindErased, Class: APIActivity, Activity: 4, Doing: "Delete", Severity: Medium, Subject: "index of the event, or first-last of several",
+		Meaning: "Retention erased the bodies of these events; their leaves stay, and the log still verifies."},
 
 	// What somebody should look at.
 	{Name: "issuer.refused", Class: DetectionFinding, Activity: 1, Doing: "Create", Severity: Critical, Subject: "request, or the event",

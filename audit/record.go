@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -153,24 +154,27 @@ const (
 	typeSystem = 3
 )
 
+// timeLayout is RFC 3339 in UTC with microseconds.
+const timeLayout = "2006-01-02T15:04:05.000000Z"
+
 func newRecord(kind Kind, e brevet.Event, detail json.RawMessage) record {
-	at := e.At.UTC()
+	f := FieldsOf(e)
 	r := record{
 		ActivityID: kind.Activity, ActivityName: kind.Doing,
 		CategoryUID: int(kind.Class) / 1000, ClassUID: kind.Class, ClassName: kind.Class.String(),
 		TypeUID:    int(kind.Class)*100 + kind.Activity,
 		SeverityID: kind.Severity,
-		Time:       at.UnixMilli(), TimeDT: at.Format("2006-01-02T15:04:05.000000Z"),
+		Time:       f.At.UnixMilli(), TimeDT: f.At.Format(timeLayout),
 		StatusID: 1, Status: "Success",
 		Message: clip(e.Message, maxMessage),
 		Metadata: metadata{
 			Version: OCSF, Profiles: []string{"datetime"},
 			Product: product{Name: "Brevet", VendorName: "Brevet"},
-			UID:     string(e.ID), CorrelationUID: clip(e.CorrelationID, maxText),
+			UID:     string(f.ID), CorrelationUID: clip(e.CorrelationID, maxText),
 		},
 		Unmapped: unmapped{ours{
-			Schema: Schema, Kind: kind.Name, Subject: e.Subject, Via: clip(string(e.Actor.Via), maxText),
-			Request: clip(string(e.Request), maxText), Grant: clip(string(e.Grant), maxText), Session: clip(string(e.Session), maxText),
+			Schema: Schema, Kind: kind.Name, Subject: e.Subject, Via: text[string](e.Actor.Via),
+			Request: string(f.Request), Grant: string(f.Grant), Session: string(f.Session),
 			Detail: detail,
 		}},
 	}
@@ -180,33 +184,33 @@ func newRecord(kind Kind, e brevet.Event, detail json.RawMessage) record {
 	if len(e.Statement) > 0 {
 		r.Unmapped.Brevet.Envelope = EnvelopeHash(e.Statement)
 	}
-	if who := e.Actor.String(); who != "" {
-		r.Actor.User = newUser(who, e.Actor.Machine != "")
-		r.Actor.User.CredentialUID = clip(e.Actor.Key, maxText)
+	if f.Actor != "" {
+		r.Actor.User = newUser(f.Actor, e.Actor.Machine != "")
+		r.Actor.User.CredentialUID = text[string](e.Actor.Key)
 	}
-	if e.Session != "" {
-		r.Actor.Session = &session{UID: clip(string(e.Session), maxText)}
+	if f.Session != "" {
+		r.Actor.Session = &session{UID: string(f.Session)}
 	}
 	if e.Actor.Source.IsValid() {
-		r.SrcEndpoint = &endpoint{IP: clip(e.Actor.Source.String(), maxText)}
+		r.SrcEndpoint = &endpoint{IP: text[string](e.Actor.Source.String())}
 	}
-	addClass(&r, kind, e)
+	addClass(&r, kind, e, f)
 	return r
 }
 
 // addClass adds what OCSF asks for in an event of the kind's class.
-func addClass(r *record, kind Kind, e brevet.Event) {
-	if e.About != "" {
-		r.User = newUser(string(e.About), false)
+func addClass(r *record, kind Kind, e brevet.Event, f Fields) {
+	if f.About != "" {
+		r.User = newUser(string(f.About), false)
 	} else if r.Actor.User != nil {
 		r.User = newUser(r.Actor.User.Name, e.Actor.Machine != "")
 	}
 	switch kind.Class {
 	case UserAccess:
-		if right := string(e.Grant); right != "" {
-			r.Privileges = []string{clip(right, maxText)}
-		} else if right := string(e.Request); right != "" {
-			r.Privileges = []string{clip(right, maxText)}
+		if f.Grant != "" {
+			r.Privileges = []string{string(f.Grant)}
+		} else if f.Request != "" {
+			r.Privileges = []string{string(f.Request)}
 		}
 	case EntityManagement:
 		r.Entity = &entity{UID: e.Subject, Type: kind.Name}
@@ -215,12 +219,11 @@ func addClass(r *record, kind Kind, e brevet.Event) {
 	case ApplicationLifecycle:
 		r.App = &product{Name: "Brevet", VendorName: "Brevet"}
 	case DetectionFinding:
-		r.FindingInfo = &findingInfo{UID: string(e.ID), Title: kind.Meaning}
+		r.FindingInfo = &findingInfo{UID: string(f.ID), Title: kind.Meaning}
 	}
 }
 
 func newUser(name string, machine bool) *user {
-	name = clip(name, maxText)
 	if machine {
 		return &user{Name: name, UID: name, TypeID: typeSystem}
 	}
@@ -236,13 +239,11 @@ func EnvelopeHash(envelope []byte) string {
 
 // EnvelopeHashOf returns the hash that an event's body gives for its statement, or "".
 func EnvelopeHashOf(body []byte) string {
-	var r struct {
-		Unmapped unmapped `json:"unmapped"`
-	}
-	if json.Unmarshal(body, &r) != nil {
+	s, err := readBody(body)
+	if err != nil {
 		return ""
 	}
-	return r.Unmapped.Brevet.Envelope
+	return s.envelope
 }
 
 func marshalDetail(detail any) (json.RawMessage, error) {
@@ -330,17 +331,14 @@ func writeUnit(out *bytes.Buffer, unit rune) {
 	out.WriteString(digits)
 }
 
-// clip returns s, cut at a character's boundary so that it is at most max bytes and an ellipsis.
+// clip returns s as valid UTF-8, cut at a character's boundary so that it is at most max
+// bytes and an ellipsis.
 func clip(s string, max int) string {
-	if len(s) <= max {
+	if s = strings.ToValidUTF8(s, "\ufffd"); len(s) <= max {
 		return s
 	}
-	s = s[:max]
-	for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-		s = s[:len(s)-1]
+	for !utf8.RuneStart(s[max]) {
+		max--
 	}
-	if r, n := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && n == 1 {
-		s = s[:len(s)-1]
-	}
-	return s + "…"
+	return s[:max] + "…"
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -14,6 +15,8 @@ type Row struct {
 	Salt      []byte
 	Body      []byte // nil once erased
 	Statement []byte // nil if there is none, or once erased
+	// Fields are those kept beside the body; nil if whoever keeps the row keeps none.
+	Fields *Fields
 	// Hashes are those that the leaf completes, as they are kept (see Head.Append), one after
 	// another; nil if whoever keeps the row keeps none.
 	Hashes []byte
@@ -37,9 +40,12 @@ func (p Problem) String() string {
 type Walk struct {
 	// Saved is an earlier checkpoint that the log must extend, and the zero one if there is none.
 	Saved  Checkpoint
-	Erased int64 // how many bodies were erased, so far
+	Erased int64     // how many bodies were erased, so far
+	At     time.Time // of the newest row, if rows have fields
 
-	head Head
+	head   Head
+	erased []span // whose bodies are gone
+	told   []span // of which an event says that they were erased
 }
 
 // Size returns how many rows the walk has seen.
@@ -65,20 +71,59 @@ func (w *Walk) Next(r Row) *Problem {
 	return nil
 }
 
-// row verifies that the row agrees with itself.
+// row verifies that the row agrees with itself, and its time with those before.
 func (w *Walk) row(r Row) string {
 	if err := r.Leaf.Check(); err != nil {
 		return err.Error()
 	}
-	if r.Body == nil {
-		w.Erased++
-		return ""
+	if r.Fields != nil {
+		if r.Fields.At.Before(w.At) {
+			return "its time is before that of the event before it"
+		}
+		w.At = r.Fields.At
 	}
+	if r.Leaf.Kind == KindErased {
+		if told, ok := parseSpan(r.Leaf.Subject); ok && told.last < r.Index {
+			w.told = append(w.told, told)
+		}
+	}
+	if r.Body != nil {
+		return whole(r)
+	}
+	w.Erased++
+	w.erased = extend(w.erased, r.Index)
+	return emptied(r)
+}
+
+// whole verifies a row that has its body: the leaf holds the body, and the body the rest.
+func whole(r Row) string {
 	if len(r.Salt) != SaltSize || BodyHash([SaltSize]byte(r.Salt), r.Body) != r.Leaf.Body {
 		return "its body was changed"
 	}
-	if want := EnvelopeHashOf(r.Body); want != "" && len(r.Statement) > 0 && EnvelopeHash(r.Statement) != want {
+	body, err := readBody(r.Body)
+	switch {
+	case err != nil:
+		return "its body cannot be read"
+	case body.kind != r.Leaf.Kind || body.subject != r.Leaf.Subject:
+		return "its body is of another event"
+	case r.Fields != nil && *r.Fields != body.Fields:
+		return "what is kept of it to search by was changed"
+	case body.envelope == "" && len(r.Statement) > 0:
+		return "it has a statement that was not logged with it"
+	case body.envelope != "" && EnvelopeHash(r.Statement) != body.envelope:
 		return "its statement was changed"
+	}
+	return ""
+}
+
+// emptied verifies a row without a body: nothing is left that only the body could hold.
+func emptied(r Row) string {
+	kind, _ := KindOf(r.Leaf.Kind)
+	switch {
+	case kind.Lasting:
+		return fmt.Sprintf("its body is gone, and that of a %s event is never erased", kind.Name)
+	case len(r.Salt) > 0 || len(r.Statement) > 0 || r.Fields != nil && !r.Fields.erased():
+		return "its body is gone, and what is erased with a body is not"
 	}
 	return ""
 }
@@ -104,8 +149,8 @@ func compare(at int64, computed []tlog.Hash, kept []byte) *Problem {
 	return nil
 }
 
-// End verifies that the rows are all that the log's newest checkpoint was made of, and that
-// the saved one lies within, and returns what is wrong, or nil.
+// End verifies that the rows are all that the log's newest checkpoint was made of, that the
+// saved one lies within, and that every erasure was told, and returns what is wrong, or nil.
 func (w *Walk) End(newest Checkpoint) *Problem {
 	size := w.head.Size
 	switch {
@@ -117,6 +162,9 @@ func (w *Walk) End(newest Checkpoint) *Problem {
 		return &Problem{newest.Size, size - 1, "no checkpoint covers them"}
 	case w.head.Root() != newest.Root:
 		return &Problem{0, size - 1, "they are not the events that the newest checkpoint was made of"}
+	}
+	if gone, found := uncovered(w.erased, w.told); found {
+		return &Problem{gone.first, gone.last, "the body is gone, and no event says that it was erased"}
 	}
 	return nil
 }

@@ -78,8 +78,11 @@ const (
 	maxBatch = 64
 	// batchTime is how long a batch may take before the database counts as away.
 	batchTime = 20 * time.Second
-	// maxTries is how often a batch is run when other transactions are in its way.
+	// maxTries is how often a batch is run when other transactions are in its way, as long as
+	// all tries together take no longer than batchTime.
 	maxTries = 8
+	// doubtTime is how long to look whether a commit was done whose answer was lost.
+	doubtTime = 15 * time.Second
 )
 
 // write is the one writer of nouns and of the log. It ends when ctx does.
@@ -114,14 +117,16 @@ func (s *Store) gather(first *change) []*change {
 	return batch
 }
 
-// settle commits the batch, and tries again while only other transactions are in the way.
+// settle commits the batch, and tries again while only other transactions are in the way, or
+// once if the connection broke.
 func (s *Store) settle(ctx context.Context, batch []*change) {
+	began := time.Now()
 	for try := 1; ; try++ {
 		err := s.commit(ctx, batch)
 		if err == nil {
 			return
 		}
-		if s.dialect.judge(err) == again && try < maxTries {
+		if s.dialect.worthTrying(err, try, time.Since(began)) {
 			time.Sleep(time.Duration(try) * time.Millisecond) // the other one gets ahead
 			continue
 		}
@@ -141,7 +146,7 @@ func (s *Store) commit(parent context.Context, batch []*change) error {
 	ctx, cancel := s.batchContext(parent)
 	defer cancel()
 	fault.Point("store.change.begin")
-	tx, err := s.writes.BeginTx(ctx, nil)
+	tx, err := s.writes.BeginTx(ctx, s.dialect.isolation())
 	if err != nil {
 		return err
 	}
@@ -159,7 +164,7 @@ func (s *Store) commit(parent context.Context, batch []*change) error {
 	if log.tree.Size == before {
 		return nil // every change of the batch failed
 	}
-	checkpoint, err := log.seal(s.log)
+	now, err := log.seal(s.log)
 	if err != nil {
 		return err
 	}
@@ -170,10 +175,10 @@ func (s *Store) commit(parent context.Context, batch []*change) error {
 	fault.Point("store.change.committed")
 	for _, c := range batch {
 		if !c.settled {
-			c.commit.Size, c.commit.Checkpoint = log.tree.Size, checkpoint
+			c.commit.Size, c.commit.Checkpoint = now.tree.Size, now.checkpoint
 		}
 	}
-	s.trust(log.tree, checkpoint)
+	s.trust(now)
 	return nil
 }
 
@@ -222,7 +227,7 @@ func (s *Store) attempt(ctx context.Context, tx *sql.Tx, log *openLog, c *change
 	var broken error
 	events, failure := guard(c, &Tx{Query{ctx: ctx, on: tx, dialect: s.dialect, broken: &broken}})
 	if broken != nil {
-		if s.ends(broken) {
+		if s.dialect.fatal(broken) {
 			return nil, broken
 		}
 		// If fn went on after the error, what it read or wrote is not what it believes. If it
@@ -239,19 +244,13 @@ func (s *Store) attempt(ctx context.Context, tx *sql.Tx, log *openLog, c *change
 	}
 	first := log.tree.Size
 	if err := log.append(events); err != nil {
-		if s.ends(err) {
+		if s.dialect.fatal(err) {
 			return nil, err
 		}
 		return s.dialect.explain(err), nil
 	}
 	c.commit = Commit{First: first, Count: len(events)}
 	return nil, nil
-}
-
-// ends reports whether err is of the database and ends the transaction for everybody in it.
-func (s *Store) ends(err error) bool {
-	v := s.dialect.judge(err)
-	return v == again || v == away
 }
 
 // guard runs fn, and keeps its panic for the caller of Change: it must not end the writer.
@@ -277,18 +276,35 @@ func (s *Store) finish(ctx context.Context, tx *sql.Tx, last brevet.EventID) err
 		return err
 	}
 	s.logger.WarnContext(ctx, "the answer to a commit was lost; looking whether it was done", "error", err)
-	for try := range 10 {
-		time.Sleep(time.Duration(try) * 100 * time.Millisecond)
-		q := Query{ctx: ctx, on: s.writes, dialect: s.dialect}
-		_, seen := one(&q, value[int64], "select idx from events where id = $1", last)
-		if seen == nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTime)
+	defer cancel()
+	for {
+		done, doubt := s.committed(ctx, last)
+		switch {
+		case doubt == nil && done:
 			return nil
-		}
-		if errors.Is(seen, errNone) {
+		case doubt == nil:
 			return err
+		case ctx.Err() != nil:
+			return &unknown{errors.Join(err, doubt)}
 		}
+		time.Sleep(100 * time.Millisecond) // the database is away: it has until doubtTime
 	}
-	return &unknown{err}
+}
+
+// committed reports whether the event is in the log. It waits for the log's head first: the
+// transaction in doubt holds it as long as its own commit may still happen.
+func (s *Store) committed(ctx context.Context, id brevet.EventID) (bool, error) {
+	tx, err := s.writes.BeginTx(ctx, s.dialect.isolation())
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback() // nothing to commit
+	q := &Query{ctx: ctx, on: tx, dialect: s.dialect}
+	if _, err := one(q, value[int64], "select id from heads where id = 1"+s.dialect.forUpdate()); err != nil {
+		return false, err
+	}
+	return one(q, value[bool], "select exists (select 1 from events where id = $1)", id)
 }
 
 // unknown says that a commit was sent and its fate could not be learnt. It is Internal and

@@ -8,15 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -45,104 +40,6 @@ func dialectOf(database string) (dialect, error) {
 	return "", brevet.Errorf(brevet.Invalid, "a database %s:// is not known", scheme).WithHint("give the path of a SQLite file or a postgres:// URL")
 }
 
-// Connections to PostgreSQL, and readers beside the writer on SQLite.
-const (
-	postgresConnections = 16
-	sqliteReaders       = 4
-)
-
-func (d dialect) open(ctx context.Context, database string) (writes, reads *sql.DB, err error) {
-	if d == onSQLite {
-		return openSQLite(database)
-	}
-	db, err := openPostgres(ctx, database)
-	return db, db, err
-}
-
-// openSQLite opens the file with one connection that writes and a pool that only reads.
-func openSQLite(path string) (writes, reads *sql.DB, err error) {
-	if path, err = filepath.Abs(path); err != nil {
-		return nil, nil, err
-	}
-	// SQLite would make the file readable to all that the umask lets; its companions
-	// (-wal, -shm) take over the file's mode.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, nil, brevet.Errorf(brevet.Unavailable, "the database %s cannot be opened", path).Because(err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, nil, err
-	}
-	pragmas := url.Values{"_pragma": {
-		"busy_timeout(10000)",
-		"journal_mode(wal)",
-		"synchronous(full)", // an intent survives a power cut
-		"foreign_keys(1)",
-		"journal_size_limit(67108864)", // a WAL that a long reader made grow shrinks again
-		"cache_size(-8000)",            // 8 MB
-	}}
-	file := url.URL{Scheme: "file", OmitHost: true, Path: path}
-
-	write := file
-	pragmas.Set("_txlock", "immediate") // the lock is taken where it can be waited for
-	write.RawQuery = pragmas.Encode()
-	if writes, err = sql.Open("sqlite", write.String()); err != nil {
-		return nil, nil, err
-	}
-	writes.SetMaxOpenConns(1)
-
-	read := file
-	pragmas.Del("_txlock")
-	pragmas.Add("_pragma", "query_only(1)")
-	read.RawQuery = pragmas.Encode()
-	if reads, err = sql.Open("sqlite", read.String()); err != nil {
-		return nil, nil, errors.Join(err, writes.Close())
-	}
-	reads.SetMaxOpenConns(sqliteReaders)
-	reads.SetMaxIdleConns(sqliteReaders)
-	return writes, reads, nil
-}
-
-func openPostgres(ctx context.Context, database string) (*sql.DB, error) {
-	config, err := pgx.ParseConfig(database)
-	if err != nil {
-		// pgx takes care not to put the password into this error.
-		return nil, brevet.Errorf(brevet.Invalid, "the database's URL cannot be read").Because(err)
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = 5 * time.Second
-	}
-	db := stdlib.OpenDB(*config)
-	db.SetMaxOpenConns(postgresConnections)
-	db.SetMaxIdleConns(postgresConnections)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	if err := checkPostgres(ctx, db); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
-// checkPostgres refuses a server that would forget what it confirmed, or that cannot hold every text.
-func checkPostgres(ctx context.Context, db *sql.DB) error {
-	wanted := []struct{ setting, not, remedy string }{
-		{"fsync", "off", "set fsync = on"},
-		{"full_page_writes", "off", "set full_page_writes = on"},
-		{"synchronous_commit", "off", "set synchronous_commit = on for Brevet's user"},
-		{"server_encoding", "SQL_ASCII", "create the database with encoding UTF8"},
-		{"transaction_read_only", "on", "name the primary server, not a standby"},
-	}
-	for _, w := range wanted {
-		var value string
-		if err := db.QueryRowContext(ctx, "select current_setting($1)", w.setting).Scan(&value); err != nil {
-			return onPostgres.explain(err)
-		}
-		if value == w.not {
-			return brevet.Errorf(brevet.Unavailable, "the PostgreSQL server has %s = %s, with which Brevet could lose what it confirmed", w.setting, value).WithHint("%s", w.remedy)
-		}
-	}
-	return nil
-}
-
 // shared reports whether other servers may write to the same database.
 func (d dialect) shared() bool { return d == onPostgres }
 
@@ -152,6 +49,15 @@ func (d dialect) snapshot() sql.IsolationLevel {
 		return sql.LevelRepeatableRead
 	}
 	return sql.LevelDefault // a SQLite transaction always does
+}
+
+// isolation is that of every write. On PostgreSQL it is named, since a database may have
+// another default, under which a change that waited for the head would only see the past.
+func (d dialect) isolation() *sql.TxOptions {
+	if d == onPostgres {
+		return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	return nil
 }
 
 // forUpdate ends the query that takes the log's head. On PostgreSQL it makes changes of all
@@ -170,7 +76,9 @@ type verdict int
 const (
 	ours     verdict = iota // it is about the statement: a constraint, a mistake
 	again                   // another transaction was in the way: the same may succeed at once
-	away                    // the database does not answer or has no room: nothing can be done now
+	cut                     // the connection broke; another one may work
+	away                    // the database does not answer: nothing can be done now
+	full                    // it has no room
 	occupied                // a row with this key is there
 )
 
@@ -185,19 +93,26 @@ func (d dialect) judge(err error) verdict {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return judgeSQLite(e.Code())
 	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return away
-	}
+	return judgeConnection(err)
+}
+
+func judgeConnection(err error) verdict {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return away
 	}
-	for _, gone := range []error{driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, context.DeadlineExceeded, context.Canceled, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF} {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return away
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return cut
+	}
+	for _, gone := range []error{driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, gone) {
-			return away
+			return cut
 		}
 	}
 	if pgconn.SafeToRetry(err) { // pgx: the connection was gone before anything was sent
-		return away
+		return cut
 	}
 	return ours
 }
@@ -211,8 +126,14 @@ func judgePostgres(code string) verdict {
 		return occupied
 	case "25006": // read-only: a fail-over left us with a standby
 		return away
+	case "25P03", "57P01", "57P02", "57P05": // we were idle in a transaction, or it is told to stop
+		return cut
+	case "53100": // disk full
+		return full
+	case "40003": // the fate of a commit is not known
+		return away
 	}
-	switch code[:2] {
+	switch code[:min(2, len(code))] {
 	case "08", "53", "57", "58": // connection, resources, operator intervention, system
 		return away
 	}
@@ -227,10 +148,36 @@ func judgeSQLite(code int) verdict {
 	switch code & 0xff { // the extended code's class
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return again
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT:
+	case sqlite3.SQLITE_FULL:
+		return full
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT:
 		return away
 	}
 	return ours
+}
+
+// fatal reports whether err is of the database and ends the transaction for everybody in it.
+func (d dialect) fatal(err error) bool {
+	switch d.judge(err) {
+	case again, cut, away, full:
+		return true
+	}
+	return false
+}
+
+// worthTrying reports whether what failed, and wrote nothing, may be tried once more after so
+// many tries in that time.
+func (d dialect) worthTrying(err error, tries int, took time.Duration) bool {
+	if took > batchTime {
+		return false
+	}
+	switch d.judge(err) {
+	case again:
+		return tries < maxTries
+	case cut:
+		return tries < 2
+	}
+	return false
 }
 
 // explain turns an error of the database into one that says what it means for the caller.
@@ -244,7 +191,10 @@ func (d dialect) explain(err error) error {
 	switch d.judge(err) {
 	case occupied:
 		return brevet.Errorf(brevet.Conflict, "there is one already").Because(err)
-	case again, away:
+	case full:
+		return brevet.Errorf(brevet.Unavailable, "the database has no room left; nothing was changed").Because(err).
+			WithHint("make room on its disk; it goes on by itself")
+	case again, cut, away:
 		return brevet.Errorf(brevet.Unavailable, "the database does not answer; nothing was changed").Because(err).
 			WithHint("try again; if it goes on, the server's log and brevet doctor say why")
 	}

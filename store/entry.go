@@ -97,10 +97,12 @@ type Filter struct {
 	Person  brevet.PersonID // did it, or it concerns them or their request
 	Request brevet.RequestID
 	Session brevet.SessionID
-	Text    string    // stands somewhere in the body, in any case of ASCII letters
+	Grant   brevet.GrantID
+	Subject string    // a statement's id, or of what it happened to
+	Text    string    // stands somewhere in the body; ASCII letters in any case
 	Since   time.Time // from then on
 	Until   time.Time // before then
-	Before  int64     // only events of a smaller index; 0: from the newest on
+	Before  int64     // only events of a smaller index; 0: from the newest on, for nothing is before event 0
 	Limit   int       // see Page.Limit
 }
 
@@ -121,8 +123,15 @@ func (q *Query) Search(f Filter) ([]Entry, error) {
 	if f.Session != "" {
 		w.add("session_id = ", f.Session)
 	}
+	if f.Grant != "" {
+		w.add("grant_id = ", f.Grant)
+	}
+	if f.Subject != "" {
+		w.add("subject = ", f.Subject)
+	}
 	if f.Text != "" {
-		w.text = append(w.text, "lower(body) like "+w.arg("%"+escapeLike(strings.ToLower(f.Text))+"%")+` escape '!'`)
+		// Both sides are folded by the database, since the two fold more or less than Go does.
+		w.text = append(w.text, "lower(body) like lower("+w.arg("%"+escapeLike(audit.SearchText(f.Text))+"%")+`) escape '!'`)
 	}
 	if !f.Since.IsZero() {
 		w.add("at >= ", micros(f.Since))
@@ -254,19 +263,37 @@ func scanHashes(row scanner) (hashRow, error) {
 	return r, err
 }
 
-// Erase removes the body of the event at index for good, and its statement unless roster,
-// catalog or revocations rest on it. The leaf stays, and the log still verifies. The change
-// that erases says so in an event of kind audit.erased.
+// Erasable returns the indexes of events before the given time, oldest first, whose bodies
+// may be erased and are still there.
+func (q *Query) Erasable(before time.Time, limit int) ([]int64, error) {
+	w := where{}
+	w.add("at < ", micros(before))
+	w.text = append(w.text, "body is not null")
+	for _, k := range audit.Kinds {
+		if k.Lasting {
+			w.add("kind <> ", k.Name)
+		}
+	}
+	return list(q, value[int64], "select idx from events "+w.String()+" order by idx limit "+w.arg(Page{Limit: limit}.limit()), w.args...)
+}
+
+// Erase removes the body of the event at index for good, with its statement and all that
+// names people; its leaf, id and time stay, and the log still verifies if the same change
+// says so in an event of kind audit.erased (audit.ErasedSubject). An event of a lasting kind
+// is a Conflict: keys, catalog and revocations rest on it. One that was erased is a Conflict too.
 func (t *Tx) Erase(index int64) error {
 	e, err := t.Entry(index)
 	if err != nil {
 		return err
 	}
-	set := "salt = null, body = null"
-	if kind, _ := audit.KindOf(e.Kind); kind.Statement && !kind.Lasting {
-		// Empty and not null: a statement that was erased cannot be said again.
-		set += ", statement = ''"
+	if kind, _ := audit.KindOf(e.Kind); kind.Lasting {
+		return brevet.Errorf(brevet.Conflict, "event %d is a %s: what is in force rests on it, so it is never erased", index, e.Kind)
 	}
-	_, err = t.exec("update events set "+set+" where idx = $1", index)
+	// Empty and not null: a statement that was erased cannot be said again.
+	n, err := t.exec(`update events set salt = null, body = null, actor = '', about = '', request_id = '', grant_id = '', session_id = '',
+		statement = case when statement is null then null else $1 end where idx = $2 and body is not null`, []byte{}, index)
+	if err == nil && n != 1 {
+		err = brevet.Errorf(brevet.Conflict, "event %d was erased already", index)
+	}
 	return err
 }

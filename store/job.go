@@ -96,10 +96,11 @@ func (q *Query) finishJob(j Job, now time.Time) error {
 }
 
 // Retry gives the job back, to be tried again at the given time (see Backoff), and says
-// what went wrong.
+// what went wrong. If it was enqueued again since the claim, that time rules.
 func (w *Work) Retry(j Job, at time.Time, because error) error {
-	n, err := w.q.exec("update jobs set lease_until = 0, claimed_by = '', due_at = $1, last_error = $2 where id = $3 and epoch = $4 and done_at = 0",
-		micros(at), shortened(because), j.ID, j.Epoch)
+	n, err := w.q.exec(`update jobs set lease_until = 0, claimed_by = '', last_error = $1,
+			due_at = case when asked = $2 then cast($3 as bigint) else due_at end
+		where id = $4 and epoch = $5 and done_at = 0`, shortened(because), j.asked, micros(at), j.ID, j.Epoch)
 	return held(n, err, j)
 }
 

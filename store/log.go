@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,13 +33,53 @@ func scanHead(row scanner) (head, error) {
 	if err := row.Scan(&edge, instant{&h.at}, &h.checkpoint); err != nil {
 		return head{}, err
 	}
-	return h, h.tree.UnmarshalBinary(edge)
+	if err := h.tree.UnmarshalBinary(edge); err != nil {
+		return head{}, edited(err)
+	}
+	return h, nil
 }
 
-func (q *Query) head() (head, error) { return one(q, scanHead, selectHead) }
+func (q *Query) head() (head, error) { return q.headBy(selectHead) }
+
+func (q *Query) headBy(query string) (head, error) {
+	h, err := one(q, scanHead, query)
+	if errors.Is(err, errNone) {
+		err = edited(err)
+	}
+	return h, err
+}
+
+// edited says that somebody wrote to the head who was not the log: to go on would be to sign
+// their edit.
+func edited(because error) error {
+	return brevet.Errorf(brevet.Refused, "the log's head is not what its key signed: the database was edited, or log.key is of another log").
+		Because(because).WithHint("restore the newest backup, or the log.key that belongs to this database; nothing is written until then")
+}
 
 // begin makes the head of an empty log, unless there is one, and verifies the one there is.
+// Where there are events, a head that is missing was taken away.
 func (s *Store) begin(ctx context.Context) error {
+	q := s.Query(ctx)
+	events, err := one(q, value[bool], "select exists (select 1 from events)")
+	if err == nil && !events {
+		err = s.plant(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	h, err := q.head()
+	if err != nil {
+		return err
+	}
+	if err := s.vouch(q, h); err != nil {
+		return err
+	}
+	s.trust(h)
+	return nil
+}
+
+// plant writes the head of an empty log. Several servers may do so at once.
+func (s *Store) plant(ctx context.Context) error {
 	edge, err := audit.Head{}.MarshalBinary()
 	if err != nil {
 		return err
@@ -46,30 +88,26 @@ func (s *Store) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.writes.ExecContext(ctx, "insert into heads (id, edge, at, checkpoint) values (1, $1, 0, $2) on conflict (id) do nothing", edge, checkpoint); err != nil {
-		return s.dialect.explain(err)
-	}
-	h, err := s.Query(ctx).head()
-	if err != nil {
-		return err
-	}
-	if err := s.vouch(h); err != nil {
-		return err
-	}
-	s.trust(h.tree, h.checkpoint)
-	return nil
+	_, err = s.writes.ExecContext(ctx, "insert into heads (id, edge, at, checkpoint) values (1, $1, 0, $2) on conflict (id) do nothing", edge, checkpoint)
+	return s.dialect.explain(err)
 }
 
-// vouch returns nil if the head is what its own checkpoint says, and that was signed by our
-// key. Otherwise somebody edited the head: to go on would be to sign their edit.
-func (s *Store) vouch(h head) error {
+// vouch returns nil if the head is what its own checkpoint says, that was signed by our key,
+// and its time is that of the last event.
+func (s *Store) vouch(q *Query, h head) error {
 	c, err := audit.Open(h.checkpoint, s.log.Origin(), s.log.Public())
-	if err == nil && (c.Size != h.tree.Size || c.Root != h.tree.Root()) {
-		err = fmt.Errorf("head %d %s, checkpoint %d %s", h.tree.Size, h.tree.Root(), c.Size, c.Root)
-	}
 	if err != nil {
-		return brevet.Errorf(brevet.Refused, "the log's head is not what its key signed: the database was edited, or log.key is of another log").
-			Because(err).WithHint("brevet audit verify names the first event that does not hold")
+		return edited(err)
+	}
+	if c.Size != h.tree.Size || c.Root != h.tree.Root() {
+		return edited(fmt.Errorf("head %d %s, checkpoint %d %s", h.tree.Size, h.tree.Root(), c.Size, c.Root))
+	}
+	last, err := one(q, value[int64], "select coalesce(max(at), 0) from events where idx = $1", h.tree.Size-1)
+	if err != nil {
+		return err
+	}
+	if last != micros(h.at) {
+		return edited(fmt.Errorf("the head says that the last event was at %d, the event says %d", micros(h.at), last))
 	}
 	return nil
 }
@@ -84,32 +122,38 @@ type tip struct {
 // openLog is the log while a batch appends to it.
 type openLog struct {
 	tip
-	ctx    context.Context
-	tx     *sql.Tx
-	marked bool // there is a savepoint
+	ctx     context.Context
+	tx      *sql.Tx
+	dialect dialect
+	marked  bool // there is a savepoint
 }
 
 // openLog locks the log's head for this transaction and verifies it.
 func (s *Store) openLog(ctx context.Context, tx *sql.Tx) (*openLog, error) {
-	q := Query{ctx: ctx, on: tx, dialect: s.dialect}
-	h, err := one(&q, scanHead, selectHead+s.dialect.forUpdate())
+	q := &Query{ctx: ctx, on: tx, dialect: s.dialect}
+	h, err := q.headBy(selectHead + s.dialect.forUpdate())
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	size, known := s.size, s.trusted
+	known := s.trusted
 	s.mu.Unlock()
-	if h.tree.Size < size {
-		return nil, brevet.Errorf(brevet.Refused, "the log has %d events and had %d: the database was put back or edited", h.tree.Size, size).
+	if h.tree.Size < known.tree.Size {
+		return nil, brevet.Errorf(brevet.Refused, "the log has %d events and had %d: the database was put back or edited", h.tree.Size, known.tree.Size).
 			WithHint("stop the server and restore the newest backup; nothing is written until then")
 	}
-	// What this process signed itself needs no second look at the signature.
-	if !bytes.Equal(h.checkpoint, known.checkpoint) || h.tree.Root() != known.root {
-		if err := s.vouch(h); err != nil {
+	// What this process signed itself needs no second look.
+	if !h.same(known) {
+		if err := s.vouch(q, h); err != nil {
 			return nil, err
 		}
+		s.trust(h)
 	}
-	return &openLog{tip: tip{tree: h.tree, at: h.at}, ctx: ctx, tx: tx}, nil
+	return &openLog{tip: tip{tree: h.tree, at: h.at}, ctx: ctx, tx: tx, dialect: s.dialect}, nil
+}
+
+func (h head) same(as head) bool {
+	return bytes.Equal(h.checkpoint, as.checkpoint) && h.tree.Root() == as.tree.Root() && h.tree.Size == as.tree.Size && h.at.Equal(as.at)
 }
 
 // mark sets the savepoint that a failing change is taken back to. One round trip ends the
@@ -124,30 +168,42 @@ func (l *openLog) mark() error {
 	return err
 }
 
+// maxRows is how many events one statement writes: SQLite takes 32,766 values at most.
+const maxRows = 1000
+
 // append writes the events as the next leaves of the log.
 func (l *openLog) append(events []brevet.Event) error {
 	end := l.tip
-	var rows []any
-	for _, e := range events {
-		if e.At.Before(end.at) {
-			e.At = end.at // the order of the log rules over clocks
+	for part := range slices.Chunk(events, maxRows) {
+		var rows []any
+		for _, e := range part {
+			if e.At.Before(end.at) {
+				e.At = end.at // the order of the log rules over clocks
+			}
+			row, err := end.add(e)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row...)
 		}
-		row, err := end.add(e)
-		if err != nil {
+		if err := l.insert(len(part), rows); err != nil {
 			return err
 		}
-		rows = append(rows, row...)
-	}
-	if _, err := l.tx.ExecContext(l.ctx, insertEvents(len(events)), rows...); err != nil {
-		return err
 	}
 	l.tip = end
 	return nil
 }
 
+func (l *openLog) insert(n int, rows []any) error {
+	_, err := l.tx.ExecContext(l.ctx, insertEvents(n), rows...)
+	if err != nil && l.dialect.judge(err) == occupied {
+		return brevet.Errorf(brevet.Conflict, "this was said already: the log has the same statement, or an event of the same id").Because(err)
+	}
+	return err
+}
+
 // add makes the event the next leaf and returns its row, in the order of eventColumns.
 func (t *tip) add(e brevet.Event) ([]any, error) {
-	e.At = e.At.UTC().Truncate(time.Microsecond)
 	if e.ID == "" {
 		e.ID = brevet.NewEventID(e.At)
 	}
@@ -167,11 +223,11 @@ func (t *tip) add(e brevet.Event) ([]any, error) {
 	if err := leaf.Check(); err != nil {
 		return nil, err
 	}
-	index := t.tree.Size
+	index, f := t.tree.Size, audit.FieldsOf(e)
 	var completed []tlog.Hash
 	t.tree, completed = t.tree.Append(leaf.Hash())
-	t.at, t.last = e.At, e.ID
-	return []any{index, e.ID, e.Kind, e.Subject, micros(e.At), e.Actor.String(), e.About, e.Request, e.Grant, e.Session,
+	t.at, t.last = f.At, f.ID
+	return []any{index, f.ID, e.Kind, e.Subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
 		leaf.Body[:], joined(completed), salt[:], string(body), e.Statement}, nil
 }
 
@@ -206,15 +262,15 @@ func joined(hashes []tlog.Hash) []byte {
 }
 
 // seal signs the checkpoint of what the log has become and writes the head.
-func (l *openLog) seal(by *audit.Signer) ([]byte, error) {
+func (l *openLog) seal(by *audit.Signer) (head, error) {
 	checkpoint, err := by.Sign(l.tree)
 	if err != nil {
-		return nil, err
+		return head{}, err
 	}
 	edge, err := l.tree.MarshalBinary()
 	if err != nil {
-		return nil, err
+		return head{}, err
 	}
 	_, err = l.tx.ExecContext(l.ctx, "update heads set edge = $1, at = $2, checkpoint = $3 where id = 1", edge, micros(l.at), checkpoint)
-	return checkpoint, err
+	return head{tree: l.tree, at: l.at, checkpoint: checkpoint}, err
 }

@@ -18,8 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
 )
@@ -37,9 +35,8 @@ type Config struct {
 
 // Store is an open database. Its methods may be called from many goroutines.
 type Store struct {
+	pools
 	dialect dialect
-	writes  *sql.DB // SQLite: one connection
-	reads   *sql.DB
 	log     *audit.Signer
 	logger  *slog.Logger
 
@@ -51,18 +48,32 @@ type Store struct {
 	mu      sync.Mutex    // guards what follows
 	size    int64         // events in the log, as far as this process knows
 	signal  chan struct{} // closed and replaced when size grows
-	trusted trusted
-}
-
-// trusted is the newest head that this process signed or verified.
-type trusted struct {
-	root       tlog.Hash
-	checkpoint []byte
+	trusted head          // the newest that this process signed or verified
 }
 
 // Open opens the database, makes or migrates its tables, and starts the writer, which runs
-// until Close. A database of a newer Brevet, or a log of another key, is refused.
+// until Close. A database of a newer Brevet, a log of another key, and a SQLite file that
+// another server has open are refused.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := connect(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(err, s.pools.close())
+	}
+	// The writer outlives the call that opened the store; Close ends it.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.running.Go(func() { s.write(running) })
+	if s.dialect.shared() {
+		s.running.Go(func() { s.listen(running) })
+	}
+	return s, nil
+}
+
+// connect reaches the database and changes nothing in it.
+func connect(ctx context.Context, c Config) (*Store, error) {
 	if c.Log == nil {
 		return nil, brevet.Errorf(brevet.Invalid, "the store has no key to sign its log with")
 	}
@@ -75,20 +86,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	if s.writes, s.reads, err = d.open(ctx, c.Database); err != nil {
-		return nil, err
-	}
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.closePools())
-	}
-	// The writer outlives the call that opened the store; Close ends it.
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
-	s.running.Go(func() { s.write(running) })
-	if s.dialect.shared() {
-		s.running.Go(func() { s.listen(running) })
-	}
-	return s, nil
+	s.pools, err = d.open(ctx, c.Database)
+	return s, err
 }
 
 func (s *Store) prepare(ctx context.Context) error {
@@ -103,14 +102,7 @@ func (s *Store) prepare(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
-	return s.closePools()
-}
-
-func (s *Store) closePools() error {
-	if s.reads == s.writes {
-		return s.writes.Close()
-	}
-	return errors.Join(s.reads.Close(), s.writes.Close())
+	return s.pools.close()
 }
 
 // Ping returns nil if the database answers.
@@ -165,7 +157,7 @@ func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
 
 // otherServers is how often a server looks for what others wrote. What it writes itself
 // wakes its listeners at once.
-const otherServers = time.Second
+const otherServers = 200 * time.Millisecond
 
 // listen wakes listeners when another server has written, until ctx ends. While the database
 // is away there is nothing to tell.
@@ -197,11 +189,11 @@ func (s *Store) grown(size int64) {
 }
 
 // trust remembers a head that was verified, and wakes those who wait for it.
-func (s *Store) trust(tree audit.Head, checkpoint []byte) {
+func (s *Store) trust(h head) {
 	s.mu.Lock()
-	s.trusted = trusted{tree.Root(), checkpoint}
+	s.trusted = h
 	s.mu.Unlock()
-	s.grown(tree.Size)
+	s.grown(h.tree.Size)
 }
 
 var errClosed = brevet.Errorf(brevet.Unavailable, "the server is stopping").WithHint("try again in a moment")

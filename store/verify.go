@@ -2,8 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
+	"time"
 
-	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
 )
 
@@ -29,9 +30,10 @@ type Verified struct {
 // that a long verification does not keep the database from tidying up behind it.
 const verifyPage = 500
 
-// VerifyLog recomputes the log from its rows: bodies, leaves, tree, head, and the signature
-// of the newest checkpoint. The error says that the log could not be read, or that the saved
-// checkpoint is not one of this log; what is wrong with the log itself is the Problem.
+// VerifyLog recomputes the log from its rows: bodies and what is kept beside them, leaves,
+// tree, head, and the signature of the newest checkpoint. The error says that the log could
+// not be read, or that the saved checkpoint is not one of this log; what is wrong with the
+// log itself is the Problem.
 func (s *Store) VerifyLog(ctx context.Context, v Verification) (Verified, error) {
 	var walk audit.Walk
 	if v.Saved != nil {
@@ -40,53 +42,82 @@ func (s *Store) VerifyLog(ctx context.Context, v Verification) (Verified, error)
 			return Verified{}, err
 		}
 	}
-	head, beyond, err := s.extent(ctx)
+	end, err := s.readEnd(ctx)
 	if err != nil {
 		return Verified{}, err
 	}
-	found := Verified{Events: head.tree.Size, Signed: head.checkpoint}
-	found.Checkpoint, err = audit.Open(head.checkpoint, s.log.Origin(), s.log.Public())
-	if brevet.KindOf(err) == brevet.Refused {
-		found.Problem = &audit.Problem{First: 0, Last: max(0, head.tree.Size-1), What: "their checkpoint is not signed by the log's key"}
+	found := Verified{Signed: end.checkpoint}
+	found.Checkpoint, err = audit.Open(end.checkpoint, s.log.Origin(), s.log.Public())
+	if err != nil {
+		found.Problem = &audit.Problem{First: 0, Last: max(0, end.events-1), What: "no checkpoint of theirs is signed by the log's key: the head was changed or taken away"}
 		return found, nil
 	}
-	if err != nil {
-		return Verified{}, err
-	}
-	if found.Problem, err = s.walk(ctx, &walk, found.Checkpoint.Size, v.Progress); err != nil {
+	found.Events = found.Checkpoint.Size
+	if found.Problem, err = s.walk(ctx, &walk, found.Events, v.Progress); err != nil {
 		return Verified{}, err
 	}
 	found.Erased = walk.Erased
 	if found.Problem == nil {
 		found.Problem = walk.End(found.Checkpoint)
 	}
-	switch {
-	case found.Problem != nil:
-	case head.tree.Size != found.Checkpoint.Size || head.tree.Root() != found.Checkpoint.Root:
-		found.Problem = &audit.Problem{First: 0, Last: max(0, head.tree.Size-1), What: "the head was changed: it does not agree with its checkpoint"}
-	case beyond > 0:
-		found.Problem = &audit.Problem{First: head.tree.Size, Last: head.tree.Size + beyond - 1, What: "no checkpoint covers them"}
+	if found.Problem == nil {
+		found.Problem = end.agrees(found.Checkpoint, walk.At)
 	}
 	return found, nil
 }
 
-// extent reads the head, and how many rows there are that it does not cover, of one moment.
-func (s *Store) extent(ctx context.Context) (h head, beyond int64, err error) {
+// Examine verifies the log of a database that Open refuses, say because its head was edited.
+// It writes nothing.
+func Examine(ctx context.Context, c Config, v Verification) (Verified, error) {
+	s, err := connect(ctx, c)
+	if err != nil {
+		return Verified{}, err
+	}
+	found, err := s.VerifyLog(ctx, v)
+	return found, errors.Join(err, s.pools.close())
+}
+
+// end is the head as it stands in its row, whatever somebody wrote there, and what rows
+// there are at one moment.
+type end struct {
+	edge       []byte
+	at         int64
+	checkpoint []byte
+	events     int64 // rows
+}
+
+func (s *Store) readEnd(ctx context.Context) (e end, err error) {
 	err = s.Read(ctx, func(q *Query) error {
-		if h, err = q.head(); err != nil {
+		if e.events, err = one(q, value[int64], "select count(*) from events"); err != nil {
 			return err
 		}
-		beyond, err = one(q, value[int64], "select count(*) from events where idx < 0 or idx >= $1", h.tree.Size)
+		found, err := one(q, func(row scanner) (e end, err error) { return e, row.Scan(&e.edge, &e.at, &e.checkpoint) }, selectHead)
+		if errors.Is(err, errNone) {
+			return nil
+		}
+		e.edge, e.at, e.checkpoint = found.edge, found.at, found.checkpoint
 		return err
 	})
-	return h, beyond, err
+	return e, err
+}
+
+// agrees verifies that the head is what its checkpoint says, that its time is the newest
+// event's, and that there are no rows besides.
+func (e end) agrees(c audit.Checkpoint, newest time.Time) *audit.Problem {
+	var tree audit.Head
+	if err := tree.UnmarshalBinary(e.edge); err != nil || tree.Size != c.Size || tree.Root() != c.Root || e.at != micros(newest) {
+		return &audit.Problem{First: 0, Last: max(0, c.Size-1), What: "the head was changed: it does not agree with its checkpoint"}
+	}
+	if e.events > c.Size {
+		return &audit.Problem{First: c.Size, Last: e.events - 1, What: "no checkpoint covers them"}
+	}
+	return nil
 }
 
 func (s *Store) walk(ctx context.Context, walk *audit.Walk, size int64, progress func(done, of int64)) (*audit.Problem, error) {
-	newest := walk.Size()
-	for walk.Size() < size {
-		rows, err := list(s.Query(ctx), scanRow, "select idx, kind, subject, body_hash, salt, body, statement, hashes from events where idx >= $1 and idx < $2 order by idx limit $3",
-			walk.Size(), size, verifyPage)
+	for newest := int64(-1); newest < walk.Size() && walk.Size() < size; {
+		newest = walk.Size()
+		rows, err := list(s.Query(ctx), scanRow, selectRows, newest, size, verifyPage)
 		if err != nil {
 			return nil, err
 		}
@@ -95,23 +126,29 @@ func (s *Store) walk(ctx context.Context, walk *audit.Walk, size int64, progress
 				return p, nil
 			}
 		}
-		if walk.Size() == newest {
-			break // no row more
-		}
-		newest = walk.Size()
 		if progress != nil {
-			progress(newest, size)
+			progress(walk.Size(), size)
 		}
 	}
 	return nil, nil
 }
 
+const selectRows = `select idx, id, kind, subject, at, actor, about, request_id, grant_id, session_id, body_hash, salt, body, statement, hashes
+	from events where idx >= $1 and idx < $2 order by idx limit $3`
+
 func scanRow(row scanner) (audit.Row, error) {
 	var r audit.Row
+	var f audit.Fields
 	var hash []byte
-	if err := row.Scan(&r.Index, &r.Leaf.Kind, &r.Leaf.Subject, &hash, &r.Salt, &r.Body, &r.Statement, &r.Hashes); err != nil {
+	if err := row.Scan(&r.Index, &f.ID, &r.Leaf.Kind, &r.Leaf.Subject, instant{&f.At}, &f.Actor, &f.About, &f.Request, &f.Grant, &f.Session,
+		&hash, &r.Salt, &r.Body, &r.Statement, &r.Hashes); err != nil {
 		return audit.Row{}, err
 	}
-	copy(r.Leaf.Body[:], hash) // of another length: then it is not the body's
+	if len(hash) == len(r.Leaf.Body) { // of another length it is no leaf of ours, and stays zero
+		copy(r.Leaf.Body[:], hash)
+	}
+	if r.Fields = &f; r.Hashes == nil {
+		r.Hashes = []byte{} // taken away; nil would say that we keep none
+	}
 	return r, nil
 }

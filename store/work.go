@@ -13,14 +13,16 @@ import (
 type Work struct{ q Query }
 
 // Work runs fn in a transaction of its own. It may run again if another transaction was in
-// the way. A database that does not answer is Unavailable, and nothing was changed.
+// the way. A database that does not answer is Unavailable, and nothing was changed. If the
+// answer to the commit is lost the error is Internal, for nobody looks whether it was done.
 func (s *Store) Work(ctx context.Context, fn func(*Work) error) error {
+	began := time.Now()
 	for try := 1; ; try++ {
 		err := s.work(ctx, fn)
 		if err == nil {
 			return nil
 		}
-		if s.dialect.judge(err) != again || try == maxTries || ctx.Err() != nil {
+		if ctx.Err() != nil || !s.dialect.worthTrying(err, try, time.Since(began)) {
 			return s.dialect.explain(err)
 		}
 		time.Sleep(time.Duration(try) * time.Millisecond)
@@ -28,14 +30,14 @@ func (s *Store) Work(ctx context.Context, fn func(*Work) error) error {
 }
 
 func (s *Store) work(ctx context.Context, fn func(*Work) error) error {
-	tx, err := s.writes.BeginTx(ctx, nil)
+	tx, err := s.writes.BeginTx(ctx, s.dialect.isolation())
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
 	var broken error
 	err = fn(&Work{Query{ctx: ctx, on: tx, dialect: s.dialect, broken: &broken}})
-	if broken != nil && (err == nil || s.ends(broken)) {
+	if broken != nil && (err == nil || s.dialect.fatal(broken)) {
 		return broken
 	}
 	if err != nil {
@@ -43,6 +45,9 @@ func (s *Store) work(ctx context.Context, fn func(*Work) error) error {
 	}
 	fault.Point("store.work.commit")
 	if err := tx.Commit(); err != nil {
+		if v := s.dialect.judge(err); v == cut || v == away {
+			return &unknown{err}
+		}
 		return err
 	}
 	fault.Point("store.work.committed")

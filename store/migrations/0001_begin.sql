@@ -126,7 +126,7 @@ create table grant_confirmations (
 
 -- What a grant was proven with, and what its holder uses; the credential is erased at the end.
 create table grant_bundles (
-	grant_id text  primary key references grants (id),
+	grant_id text  primary key, -- from the request on, before there is a grant
 	bundle   bytea not null
 );
 create table credentials (
