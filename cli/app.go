@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/cli/home"
@@ -22,7 +23,8 @@ import (
 
 // app is what the commands share in one run.
 type app struct {
-	getenv func(string) string
+	version string
+	getenv  func(string) string
 
 	// Flags that every command has.
 	serverFlag string
@@ -79,6 +81,18 @@ func (a *app) print(m proto.Message, people func() error) error {
 		return show.Message(a.out, a.format, m)
 	}
 	return people()
+}
+
+// printFields prints a result that is no message of the API.
+func (a *app) printFields(fields map[string]any, people func() error) error {
+	if a.format == show.AsTable {
+		return people()
+	}
+	m, err := structpb.NewStruct(fields)
+	if err != nil {
+		return brevet.Errorf(brevet.Internal, "cannot print the result").Because(err)
+	}
+	return show.Message(a.out, a.format, m)
 }
 
 func (a *app) table(t show.Table) error { return t.Write(a.out, columns(a.out)) }

@@ -32,10 +32,10 @@ const (
 	groupSelf  = "self"
 )
 
-// New returns the command brevet with all its subcommands: those of this package, and extra
-// ones, which help lists under "Running Brevet".
-func New(extra ...*cobra.Command) *cobra.Command {
-	a := &app{getenv: os.Getenv}
+// New returns the command brevet of the version with all its subcommands: those of this package,
+// and extra ones, which help lists under "Running Brevet".
+func New(version string, extra ...*cobra.Command) *cobra.Command {
+	a := &app{version: version, getenv: os.Getenv}
 	root := &cobra.Command{
 		Use:   "brevet",
 		Short: "Privilege for as long as it is needed, on proof",
@@ -66,7 +66,7 @@ as they need it, on proof that they may have it, and takes it back.`,
 	add(root, groupLook, a.story(), a.sessions(), a.grants(), a.audit(), a.verify())
 	add(root, groupAdmin, a.apply(), a.policy(), a.people(), a.keys())
 	add(root, groupServe, extra...)
-	add(root, groupSelf, a.whoami(), a.doctor(), a.sshConfig(), a.completion(), a.version())
+	add(root, groupSelf, a.whoami(), a.doctor(), a.sshConfig(), a.completion(), a.versionCommand())
 	root.AddCommand(a.sshProxy())
 	return root
 }

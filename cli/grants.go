@@ -2,9 +2,6 @@ package cli
 
 import (
 	"context"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,7 +82,7 @@ func (a *app) grantsExport() *cobra.Command {
 		Example: `  brevet grants export grt_9qd3
   brevet grants export grt_9qd3 --file - | brevet verify - --root 5b9ce1f0…`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completeGrants,
+		ValidArgsFunction: a.completeGrants(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.exportGrant(cmd.Context(), args[0], file)
 		},
@@ -120,49 +117,4 @@ func (a *app) exportGrant(ctx context.Context, typed, file string) error {
 	a.say("%s", file)
 	a.tell("Check it anywhere: brevet verify %s --root %s", file, s.profile.Root)
 	return nil
-}
-
-// writeFile writes what a person asked to have, beside its place first, so that it is never half written.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".brevet-*")
-	if err != nil {
-		return cannotWrite(path, err)
-	}
-	defer os.Remove(f.Name()) // after a rename there is nothing left to remove
-	_, err = f.Write(b)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return cannotWrite(path, err)
-	}
-	return nil
-}
-
-func cannotWrite(path string, err error) error {
-	return brevet.Errorf(brevet.Unavailable, "cannot write %s", brevet.Quote(path)).Because(err)
-}
-
-// readFile reads a file that was named, or standard input for "-", of at most so many bytes.
-func (a *app) readFile(path string, most int64) ([]byte, error) {
-	in := a.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, brevet.Errorf(brevet.NotFound, "cannot open %s", brevet.Quote(path)).Because(err)
-		}
-		defer f.Close()
-		in = f
-	}
-	b, err := io.ReadAll(io.LimitReader(in, most+1))
-	if err != nil {
-		return nil, brevet.Errorf(brevet.Unavailable, "cannot read %s", brevet.Quote(path)).Because(err)
-	}
-	if int64(len(b)) > most {
-		return nil, brevet.Errorf(brevet.Invalid, "%s is larger than %d bytes", brevet.Quote(path), most)
-	}
-	return b, nil
 }

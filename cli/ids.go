@@ -69,8 +69,11 @@ func (s *session) requestOf(ctx context.Context, typed string) (*brevetv1.Reques
 	return got.GetRequest(), nil
 }
 
-// listed bounds how far back a short id is looked for.
-const listed = 20 // pages
+// How far back a short id is looked for.
+const (
+	listed     = 20 // pages
+	listedPage = 200
+)
 
 // grantOf returns the grant's id that was typed, whole or shortly; a request's id names its grant.
 func (s *session) grantOf(ctx context.Context, typed string) (string, error) {
@@ -84,21 +87,46 @@ func (s *session) grantOf(ctx context.Context, typed string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var ids []string
-	page := &brevetv1.ListGrantsRequest{PageSize: 200}
+	ids, err := s.grantIDs(ctx, &brevetv1.ListGrantsRequest{})
+	if err != nil {
+		return "", err
+	}
+	return only(ids, typed, end, "grant", "brevet grants lists them")
+}
+
+// grantIDs returns the ids of the grants that the query finds.
+func (s *session) grantIDs(ctx context.Context, query *brevetv1.ListGrantsRequest) ([]string, error) {
+	query.PageSize = listedPage
+	return pages(func(token string) ([]string, string, error) {
+		query.PageToken = token
+		got, err := s.grants.ListGrants(ctx, query)
+		return idsOf(got.GetGrants()), got.GetNextPageToken(), err
+	})
+}
+
+// pages gathers what the pages of a list have, as far back as short ids are looked for.
+func pages(page func(token string) (ids []string, next string, err error)) ([]string, error) {
+	var all []string
+	token := ""
 	for range listed {
-		got, err := s.grants.ListGrants(ctx, page)
+		ids, next, err := page(token)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		for _, g := range got.GetGrants() {
-			ids = append(ids, g.GetId())
-		}
-		if page.PageToken = got.GetNextPageToken(); page.PageToken == "" {
+		all = append(all, ids...)
+		if token = next; token == "" {
 			break
 		}
 	}
-	return only(ids, typed, end, "grant", "brevet grants lists them")
+	return all, nil
+}
+
+func idsOf[T interface{ GetId() string }](list []T) []string {
+	ids := make([]string, len(list))
+	for i, one := range list {
+		ids[i] = one.GetId()
+	}
+	return ids
 }
 
 // sessionOf returns the session's id that was typed, whole or shortly.
@@ -110,19 +138,12 @@ func (s *session) sessionOf(ctx context.Context, typed string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var ids []string
-	page := &brevetv1.ListSessionsRequest{PageSize: 200}
-	for range listed {
-		got, err := s.sessions.ListSessions(ctx, page)
-		if err != nil {
-			return "", err
-		}
-		for _, one := range got.GetSessions() {
-			ids = append(ids, one.GetId())
-		}
-		if page.PageToken = got.GetNextPageToken(); page.PageToken == "" {
-			break
-		}
+	ids, err := pages(func(token string) ([]string, string, error) {
+		got, err := s.sessions.ListSessions(ctx, &brevetv1.ListSessionsRequest{PageSize: listedPage, PageToken: token})
+		return idsOf(got.GetSessions()), got.GetNextPageToken(), err
+	})
+	if err != nil {
+		return "", err
 	}
 	return only(ids, typed, end, "session", "brevet sessions --all lists them")
 }

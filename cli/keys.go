@@ -34,7 +34,7 @@ func (a *app) keysList() *cobra.Command {
 		Short:             "List enrolled keys",
 		Example:           `  brevet keys list bob`,
 		Args:              arguments(0, 1),
-		ValidArgsFunction: a.completePeople,
+		ValidArgsFunction: a.completePeople(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {

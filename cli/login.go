@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
@@ -240,10 +239,8 @@ func (a *app) awaitEnrolment(ctx context.Context, client *api, p home.Profile, s
 	}
 	a.tell("Waiting …")
 	for answered.GetState() != stateEnrolled {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retryAfter):
+		if err := pause(ctx, retryAfter); err != nil {
+			return err
 		}
 		now, err := client.auth.AnswerInvitation(ctx, message)
 		switch kind := brevet.KindOf(err); {

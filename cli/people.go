@@ -125,7 +125,7 @@ writes to.`,
 	f.StringVar(&owner, "owner", "", "person who answers for the workload")
 	f.StringVar(&valid, "valid", "24h", "how long the code is good")
 	_ = cmd.RegisterFlagCompletionFunc("use", cobra.FixedCompletions([]cobra.Completion{"approve", "administer", "catalog"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("owner", a.completePeople)
+	_ = cmd.RegisterFlagCompletionFunc("owner", a.completePeople())
 	return cmd
 }
 
@@ -158,7 +158,7 @@ Where more than one administrator must sign, the statement is written to a file 
   brevet people sign bob carol
   brevet people sign --all
   brevet people sign --statement enrol-7.json   add your signature to another's`,
-		ValidArgsFunction: a.completePeople,
+		ValidArgsFunction: a.completePeople(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if file != "" {
 				return a.signFile(cmd.Context(), file, yes)
@@ -299,7 +299,7 @@ func (a *app) peopleSuspend() *cobra.Command {
 		Short:             "End every grant and session of somebody now, and give them nothing until reinstated",
 		Example:           `  brevet people suspend bob --reason "laptop stolen"`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePeople,
+		ValidArgsFunction: a.completePeople(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -351,7 +351,7 @@ func (a *app) peopleReinstate() *cobra.Command {
 		Short:             "Lift a suspension",
 		Example:           `  brevet people reinstate bob --reason "laptop found, disk was encrypted"`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePeople,
+		ValidArgsFunction: a.completePeople(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {

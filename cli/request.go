@@ -45,7 +45,7 @@ needs to agree you have it at once; otherwise the command waits in a terminal un
   brevet request web-shell web1 web2 --no-wait
   brevet request web-root web1 --login root --wait --output json`,
 		Args:              arguments(2, -1),
-		ValidArgsFunction: a.completeWish,
+		ValidArgsFunction: a.completeWish(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w.role, w.targets = args[0], args[1:]
 			return a.askFor(cmd.Context(), w)
@@ -242,10 +242,8 @@ func (a *app) awaitRequest(ctx context.Context, s *session, r *brevetv1.Request)
 		default:
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retryAfter):
+		if err := pause(ctx, retryAfter); err != nil {
+			return err
 		}
 	}
 }

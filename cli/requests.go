@@ -144,10 +144,8 @@ func (a *app) watchRequests(ctx context.Context, s *session, query *brevetv1.Lis
 			}
 			a.say("%s  %s asks %s for %s: %s  needs %s", short(r.GetId()), r.GetPerson(), what(r), seconds(r.GetDurationSeconds()), why(r), needs(r, s.profile.Person))
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(watchEvery):
+		if err := pause(ctx, watchEvery); err != nil {
+			return err
 		}
 	}
 }

@@ -131,40 +131,6 @@ func found(all []statement.Envelope, root statement.ID) (*proof.State, error) {
 	return state.Extend(nil, entries[1:]...)
 }
 
-// verifiedCatalog returns the catalog in force, having verified that as many persons as the root demands
-// have signed it.
-func (s *session) verifiedCatalog(ctx context.Context, state *proof.State) (*proof.Compiled, error) {
-	got, err := s.catalog.GetCatalog(ctx, &brevetv1.GetCatalogRequest{})
-	if err != nil {
-		return nil, err
-	}
-	envelope, err := statement.Parse(got.GetStatement())
-	if err != nil {
-		return nil, err
-	}
-	signed, err := statement.Open[statement.Catalog](envelope)
-	if err != nil {
-		return nil, err
-	}
-	if signed.Org != state.Roster.Org() || signed.Manifest != digest(got.GetManifest()) {
-		return nil, brevet.Errorf(brevet.Refused, "the catalog that the server shows is not the one that was signed")
-	}
-	people := map[brevet.PersonID]bool{}
-	for _, sig := range envelope.Signatures {
-		key, err := state.Roster.KeyFor(sig.Key, statement.UseCatalog, latest, signed.At)
-		if err != nil {
-			continue
-		}
-		if _, err := statement.Verify(envelope, sig, key.Public); err == nil {
-			people[key.Person] = true
-		}
-	}
-	if int64(len(people)) < state.Roster.Root().Threshold {
-		return nil, brevet.Errorf(brevet.Refused, "too few of those who may have signed the catalog that the server shows")
-	}
-	return proof.Compile(got.GetManifest())
-}
-
 // machineKeys returns the keys of the use that the roster's machines have now, with the machines' names.
 func machineKeys(state *proof.State, machine, use statement.MachineUse) map[brevet.MachineID][]statement.Key {
 	keys := map[brevet.MachineID][]statement.Key{}

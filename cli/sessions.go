@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"io"
 	"iter"
-	"os"
 	"time"
 
 	"connectrpc.com/connect"
@@ -92,7 +89,7 @@ func (a *app) sessionsKill() *cobra.Command {
 		Short:             "End one session; its grant stays",
 		Example:           `  brevet sessions kill ses_p41x --reason "wrong host"`,
 		Args:              arguments(1, -1),
-		ValidArgsFunction: a.completeSessions,
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.forEach(args, func(typed string) error {
 				s, err := a.connect()
@@ -128,7 +125,7 @@ func (a *app) sessionsWatch() *cobra.Command {
 watched stands in the log.`,
 		Example:           `  brevet sessions watch ses_p41x`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completeSessions,
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -206,7 +203,7 @@ whole. Whatever in it could act on your terminal is taken out. That you played i
   brevet sessions play ses_p41x --no-wait
   brevet sessions play ses_p41x --cast web1.cast`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completeSessions,
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -245,7 +242,7 @@ func (a *app) playSession(ctx context.Context, s *session, id string, p playing)
 	})
 	var err error
 	if p.cast != "" {
-		err = a.writeCast(p.cast, events, p.raw)
+		err = a.writeOut(p.cast, func(w io.Writer) error { return record.Asciicast(w, events, p.raw) })
 	} else {
 		err = record.Play(ctx, a.out, events, record.PlayOptions{Speed: p.speed, MaxIdle: p.idle, NoWait: p.noWait, Raw: p.raw})
 	}
@@ -253,23 +250,6 @@ func (a *app) playSession(ctx context.Context, s *session, id string, p playing)
 		return err
 	}
 	return a.verdict(id, report)
-}
-
-func (a *app) writeCast(file string, events iter.Seq2[record.Event, error], raw bool) error {
-	if file == "-" {
-		return record.Asciicast(a.out, events, raw)
-	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // a recording may hold secrets
-	if err != nil {
-		return cannotWrite(file, err)
-	}
-	out := bufio.NewWriter(f)
-	err = record.Asciicast(out, events, raw)
-	if err := errors.Join(err, out.Flush(), f.Close()); err != nil {
-		return err
-	}
-	a.tell("%s", file)
-	return nil
 }
 
 // verdict tells whether the recording is whole; one that is not is a failure.

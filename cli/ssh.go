@@ -33,7 +33,7 @@ After brevet ssh-config --install, plain ssh LOGIN@TARGET.brevet does the same.`
   brevet ssh root@web1 systemctl restart nginx
   brevet ssh web1                  as the login of your grant there`,
 		Args:              arguments(1, -1),
-		ValidArgsFunction: a.completeHost,
+		ValidArgsFunction: a.completeHost(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runSSH(cmd.Context(), args[0], args[1:])
 		},

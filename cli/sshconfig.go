@@ -74,7 +74,7 @@ func (a *app) installSSH(s *session, block []byte) error {
 	if err != nil {
 		return err
 	}
-	include := "Include " + quoteSSH(own) + "\n"
+	include := includeLine(own)
 	dir := filepath.Join(a.getenv("HOME"), ".ssh")
 	config := filepath.Join(dir, "config")
 	if resolved, err := filepath.EvalSymlinks(config); err == nil {
@@ -96,3 +96,5 @@ func (a *app) installSSH(s *session, block []byte) error {
 	a.tell("Included in %s. Try: ssh LOGIN@TARGET%s", config, hostSuffix)
 	return nil
 }
+
+func includeLine(file string) string { return "Include " + quoteSSH(file) + "\n" }

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,6 +20,7 @@ import (
 	"github.com/brevet-pim/brevet/api/dial"
 	"github.com/brevet-pim/brevet/cli/home"
 	"github.com/brevet-pim/brevet/identity/enrol"
+	"github.com/brevet-pim/brevet/statement"
 )
 
 const (
@@ -117,15 +120,63 @@ func (s *session) gatewaysOf(ctx context.Context, target string) ([]gateway, err
 	return nil, missing("target", target, targets, "brevet roles lists the targets that you may reach")
 }
 
-// dialTLS connects to a gateway. Its certificate must lead to the pinned authority and be for the name that
-// was typed, or for the gateway itself; SSH within then proves the host.
-func (s *session) dialTLS(ctx context.Context, g gateway, target string) (*tls.Conn, error) {
+// gatewayConfig trusts a gateway whose certificate is for the name that was typed or for the gateway itself,
+// and leads to the pinned authority, or is the very key that the roster has for the gateway: one that
+// runs on its own has no certificate of the server's authority.
+func (s *session) gatewayConfig(g gateway, target string) (*tls.Config, error) {
 	pin, err := dial.ParsePin(s.profile.Pin)
 	if err != nil {
 		return nil, err
 	}
-	config := dial.Config(pin, nil, target+hostSuffix, string(g.Machine))
+	names := []string{target + hostSuffix, string(g.Machine)}
+	config := dial.Config(pin, nil, names...)
 	config.NextProtos = []string{sshProtocol}
+	byAuthority := config.VerifyConnection
+	config.VerifyConnection = func(c tls.ConnectionState) error {
+		refused := byAuthority(c)
+		if refused == nil {
+			return nil
+		}
+		for _, own := range s.pinsOf(g.Machine) {
+			if dial.Config(own, nil, names...).VerifyConnection(c) == nil {
+				return nil
+			}
+		}
+		return refused
+	}
+	return config, nil
+}
+
+// pinsOf returns the pins of the machine's own TLS keys, from the roster as this machine last verified it:
+// a connection does not wait for a newer one. What cannot be verified gives none.
+func (s *session) pinsOf(machine brevet.MachineID) []dial.Pin {
+	known, err := readRoster(s.home)
+	if err != nil {
+		return nil
+	}
+	state, err := found(known, statement.ID(s.profile.Root))
+	if err != nil {
+		return nil
+	}
+	var pins []dial.Pin
+	for _, k := range machineKeys(state, statement.MachineGateway, statement.KeyTLS)[machine] {
+		public, err := k.Crypto()
+		if err != nil {
+			continue
+		}
+		if der, err := x509.MarshalPKIXPublicKey(public); err == nil {
+			pins = append(pins, sha256.Sum256(der))
+		}
+	}
+	return pins
+}
+
+// dialTLS connects to a gateway; SSH within then proves the host.
+func (s *session) dialTLS(ctx context.Context, g gateway, target string) (*tls.Conn, error) {
+	config, err := s.gatewayConfig(g, target)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := (&tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 15 * time.Second}, Config: config}).DialContext(ctx, "tcp", g.Address)

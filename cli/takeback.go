@@ -8,6 +8,7 @@ import (
 
 	"github.com/brevet-pim/brevet"
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/cli/show"
 	"github.com/brevet-pim/brevet/statement"
 )
 
@@ -90,7 +91,7 @@ func (a *app) refuse(ctx context.Context, s *session, r *brevetv1.Request, reaso
 }
 
 func (a *app) revoke() *cobra.Command {
-	var reason string
+	var reason, person string
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:   "revoke GRANT...",
@@ -98,16 +99,43 @@ func (a *app) revoke() *cobra.Command {
 		Long: `End a grant now, yours or another's. Its sessions are closed with the reason shown in them, and each
 gateway confirms that nothing of it is left; the command says how long that took.`,
 		Example: `  brevet revoke grt_9qd3 --reason "drill"
-  brevet revoke grt_9qd3 --reason "done" --no-wait`,
-		Args:              arguments(1, -1),
-		ValidArgsFunction: a.completeGrants,
+  brevet revoke grt_9qd3 --reason "done" --no-wait
+  brevet revoke --person bob --reason "left the team"      all that bob holds`,
+		Args:              arguments(0, -1),
+		ValidArgsFunction: a.completeGrants(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.forEach(args, func(id string) error { return a.revokeGrant(cmd.Context(), id, reason, !noWait) })
+			if (person != "") == (len(args) > 0) {
+				return usage(cmd, "name grants, or --person for all that somebody holds")
+			}
+			grants, err := args, error(nil)
+			if person != "" {
+				if grants, err = a.grantsOf(cmd.Context(), person); err != nil {
+					return err
+				}
+			}
+			return a.forEach(grants, func(id string) error { return a.revokeGrant(cmd.Context(), id, reason, !noWait) })
 		},
 	}
+	cmd.Flags().StringVar(&person, "person", "", "all grants of this person that are not over; they may ask again (brevet people suspend: they may not)")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who are cut off and for the log (asked for if it is not given)")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until every gateway has confirmed")
 	return cmd
+}
+
+// grantsOf returns the ids of the person's grants that are not over.
+func (a *app) grantsOf(ctx context.Context, person string) ([]string, error) {
+	s, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.knows(ctx, person); err != nil {
+		return nil, err
+	}
+	ids, err := s.grantIDs(ctx, &brevetv1.ListGrantsRequest{Person: person, States: []string{string(brevet.Issuing), string(brevet.Live)}})
+	if err == nil && len(ids) == 0 {
+		return nil, brevet.Errorf(brevet.NotFound, "%s holds no grant", show.Text(person)).WithHint("brevet grants list --all --person %s", show.Text(person))
+	}
+	return ids, err
 }
 
 func (a *app) revokeGrant(ctx context.Context, typed, reason string, wait bool) error {

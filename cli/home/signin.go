@@ -22,7 +22,10 @@ import (
 const (
 	tokenFile  = "token"
 	signinFile = "signin.json"
-	// ClientKeyFile and ClientCertificateFile are what curl takes as --key and --cert.
+)
+
+// The files that curl takes as --key and --cert.
+const (
 	ClientKeyFile         = "client.key"
 	ClientCertificateFile = "client.crt"
 )

@@ -1,0 +1,16 @@
+// Command brevet is all of Brevet in one binary: what people type (package cli), and the server and
+// the gateways themselves.
+package main
+
+import (
+	"os"
+
+	"github.com/brevet-pim/brevet/cli"
+)
+
+// version is set by the linker, see Makefile.
+var version = "unknown"
+
+func main() {
+	os.Exit(cli.Run(cli.New(version)))
+}
