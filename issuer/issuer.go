@@ -7,14 +7,18 @@
 // what it has signed. The server (package flow) feeds it the log (Follow), asks for an intent
 // (Prepare), logs that, and asks for the grant (Issue). What takes away comes to it directly
 // (TakeBack) as well as by the log.
+//
+// It needs a clock that is right. The clock is held against what people signed: requests,
+// approvals and keys have their times; and it never goes back behind what was signed before.
 package issuer
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -31,99 +35,185 @@ type Config struct {
 	Older []seal.Key       // sealing keys of before, that may still be needed
 	Root  statement.ID     // pinned id of the organisation's first root
 	Clock func() time.Time // nil: time.Now
-	Log   *slog.Logger     // hears of refusals that need a person; nil: nobody does
+	Log   *slog.Logger     // hears of what somebody should look into; nil: nobody does
 }
-
-// Feed is what is new in the log.
-type Feed struct {
-	From   int64        // index of the first leaf; what Size returned
-	Leaves []audit.Leaf // all up to the checkpoint
-	// Entries are the bodies of all roster, catalog and revocation statements among the leaves.
-	Entries   []proof.Entry
-	Manifests map[string][]byte // by hex of their SHA-256: of the last catalog among the entries
-	// Checkpoint is signed by the log, for exactly From and the leaves.
-	Checkpoint []byte
-}
-
-// IntentLeaf is the body of an intent's leaf, which the issuer compares with the leaf itself.
-type IntentLeaf struct {
-	Index int64
-	Salt  []byte
-	Body  []byte
-}
-
-// Result is what was given.
-type Result struct {
-	Grant       []byte // the grant statement's envelope
-	Certificate []byte // SSH, in its wire form
-}
-
-// ErrMismatch is the cause of a refusal that is more than a mistake: the log is not the one that
-// the issuer followed. It was changed, cut, or put back. See also proof.ErrFork.
-var ErrMismatch = errors.New("the log is not the one that was followed")
 
 // Issuer gives certificates. It is safe for use by many at once.
-type Issuer struct{}
+type Issuer struct {
+	root     statement.ID
+	name     brevet.MachineID
+	log      *slog.Logger
+	clock    *clock
+	keys     *keyring
+	public   map[statement.MachineUse]statement.Key
+	folder   *os.File // locked
+	state    *state
+	memory   proof.Memory
+	statuses statuses
 
-// Create makes the issuer's folder, its keys sealed under key, and its empty state, and returns the
-// public keys for its machine statement. The folder must not exist. now begins the X.509
-// authority's certificate.
-func Create(dir string, key seal.Key, name brevet.MachineID, now time.Time) ([]statement.MachineKey, error) {
-	return nil, errNotYet
+	following sync.Mutex // held while a feed is taken in
+
+	// giving is held for reading from the judgement until what was signed is durable, and for
+	// writing while what is known changes: whoever was told that something is over, or that the
+	// log was followed, can rely on nothing being signed any more that rests on less.
+	giving sync.RWMutex
+	known  known // guarded by giving; replaced, never changed
 }
 
-var errNotYet = errors.New("not yet")
+// known is what the issuer knows of the world.
+type known struct {
+	state *proof.State // nil before the first feed
+	head  audit.Head
+	// followed is when the head was seen.
+	followed time.Time
+	// unfit is why the issuer may give nothing: the roster does not name it and its keys. Nil: it may.
+	unfit error
+}
 
-// Open reads the issuer's folder, which no other process may have open.
-func Open(ctx context.Context, c Config) (*Issuer, error) { return nil, errNotYet }
+// Open reads the issuer's folder, which no other process may have open. A folder that others can
+// reach, or a state that is damaged or does not agree with itself, is Refused.
+func Open(ctx context.Context, c Config) (_ *Issuer, err error) {
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := checkFolder(c.Dir); err != nil {
+		return nil, err
+	}
+	keeper, err := seal.NewKeeper(c.Key, c.Older...)
+	if err != nil {
+		return nil, err
+	}
+	i := &Issuer{root: c.Root, log: c.Log, clock: &clock{source: c.Clock}}
+	if i.folder, err = lockFolder(c.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.folder.Close())
+		}
+	}()
+	if i.keys, i.public, err = openKeys(c.Dir, keeper); err != nil {
+		return nil, err
+	}
+	if i.state, err = openState(ctx, c.Dir, i.clock); err != nil {
+		return nil, err
+	}
+	if err := i.recall(ctx); err != nil {
+		return nil, errors.Join(err, i.state.close())
+	}
+	return i, nil
+}
 
 // Close ends what is on its way and releases the folder.
-func (i *Issuer) Close() error { return errNotYet }
+func (i *Issuer) Close() error { return errors.Join(i.state.close(), i.folder.Close()) }
 
 // Size returns how many leaves of the log were followed.
-func (i *Issuer) Size(ctx context.Context) (int64, error) { return 0, errNotYet }
+func (i *Issuer) Size(context.Context) (int64, error) { return i.knows().head.Size, nil }
 
-// Follow takes in what is new in the log and returns its checkpoint with the issuer's cosignature.
-// A feed that does not begin where the last ended is a Conflict.
-func (i *Issuer) Follow(ctx context.Context, feed Feed) (cosigned []byte, err error) {
-	return nil, errNotYet
+// knows returns what is known at the moment. Whoever signs holds giving instead.
+func (i *Issuer) knows() known {
+	i.giving.RLock()
+	defer i.giving.RUnlock()
+	return i.known
 }
 
-// Prepare judges the evidence in the bundle (see proof.NewEvidence) and returns the intent to give
-// what it gives. Asked again it returns the same intent, as long as that is not used and still fits.
-func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (intent []byte, err error) {
-	return nil, errNotYet
+// recall reads what the state has kept, and verifies it as if it had come just now.
+func (i *Issuer) recall(ctx context.Context) error {
+	kept, err := i.state.read(ctx)
+	if err != nil {
+		return fmt.Errorf("read the issuer's state: %w", err)
+	}
+	i.name = kept.name
+	i.clock.sign(kept.signed)
+	if kept.root == "" {
+		return i.state.pin(ctx, i.root)
+	}
+	if kept.root != i.root {
+		return refuse("this issuer is of the organisation %s…, not of %s", kept.root[:16], brevet.Quote(string(i.root[:min(len(i.root), 16)])))
+	}
+	if kept.head.Size == 0 {
+		return nil
+	}
+	next, err := i.rebuild(kept)
+	if err != nil {
+		message, _ := brevet.MessageOf(err)
+		return refuse("the issuer's state does not agree with itself: %s", message).Because(err).
+			WithHint("restore the issuer's folder from a backup")
+	}
+	i.known = next
+	return nil
 }
 
-// Issue gives what the intent says, once that stands in the log. It judges again; whatever changed
-// since voids it. Asked again for the same intent it returns the same bytes.
-func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bundle []byte) (Result, error) {
-	return Result{}, errNotYet
+// rebuild makes what is known of what was kept.
+func (i *Issuer) rebuild(kept kept) (known, error) {
+	if len(kept.entries) == 0 {
+		return known{}, refuse("it has followed a log and has no root")
+	}
+	s, err := proof.Found(kept.entries[0], i.root)
+	if err != nil {
+		return known{}, err
+	}
+	if s, err = s.Extend(kept.manifests, kept.entries[1:]...); err != nil {
+		return known{}, err
+	}
+	if err := checkHead(s, kept.checkpoint, kept.head); err != nil {
+		return known{}, err
+	}
+	for _, e := range kept.heard {
+		h, err := s.VerifyRevocation(proof.Entry{Index: proof.Direct, Envelope: e})
+		if err != nil {
+			return known{}, err
+		}
+		s.Revoked.Hear(h)
+	}
+	return known{state: s, head: kept.head, followed: kept.followed, unfit: i.unfit(s)}, nil
 }
 
-// TakeBack hears a revocation, durably, and returns the receipt: from then on nothing is signed
-// that it forbids.
-func (i *Issuer) TakeBack(ctx context.Context, revocation []byte) (receipt []byte, err error) {
-	return nil, errNotYet
+// unfit says why the issuer may give nothing by the roster: nobody would accept what it signs.
+func (i *Issuer) unfit(s *proof.State) error {
+	m, ok := s.Roster.Machine(i.name, proof.End)
+	if !ok || m.Use != statement.MachineIssuer {
+		return refuse("the roster does not name %s as an issuer", i.name).WithHint("an administrator signs its machine statement")
+	}
+	for _, use := range uses {
+		found := false
+		for _, k := range m.Keys {
+			found = found || k.Use == use && k.Key == i.public[use]
+		}
+		if !found {
+			return refuse("the roster names another %s key for %s than the one that is here", use, i.name).
+				WithHint("an administrator signs its machine statement anew")
+		}
+	}
+	return nil
 }
 
-// Status returns the word that the grant is good for another minute. It is Refused for a grant
-// that is over, and NotFound for one that this issuer has not given.
-func (i *Issuer) Status(ctx context.Context, grant brevet.GrantID) (status []byte, err error) {
-	return nil, errNotYet
+// able returns an error if nothing can be given at all.
+func (k known) able() error {
+	if k.state == nil {
+		return brevet.Errorf(brevet.Unavailable, "the issuer has not followed the log yet")
+	}
+	return k.unfit
 }
 
-// HostCertificate returns an SSH host certificate, in its wire form, for a gateway of the roster
-// and its host key (in SSH's wire form). name is what people dial.
-func (i *Issuer) HostCertificate(ctx context.Context, machine brevet.MachineID, name string, key []byte) (certificate []byte, err error) {
-	return nil, errNotYet
+// header returns the header of a statement of the issuer's.
+func (i *Issuer) header(at time.Time, good time.Duration) statement.Header {
+	return statement.NewHeader(i.root, at, at.Add(good))
 }
 
-// TLSCertificate returns a certificate, in DER, for Brevet's own connections: of a machine of the
-// roster and its TLS key. Names are DNS names and addresses, as they will be dialled.
-func (i *Issuer) TLSCertificate(ctx context.Context, machine brevet.MachineID, names []string, key crypto.PublicKey) (certificate []byte, err error) {
-	return nil, errNotYet
+// sign returns the envelope of a statement of the issuer's own, and its bytes.
+func (i *Issuer) sign(ctx context.Context, p statement.Payload) (statement.Envelope, []byte, error) {
+	e, err := statement.New(ctx, p, i.keys.statements)
+	if err != nil {
+		return statement.Envelope{}, nil, fmt.Errorf("sign the %s: %w", p.StatementKind(), err)
+	}
+	b, err := e.Marshal()
+	return e, b, err
 }
 
-// CACertificate returns the authority's own certificate, for clients to pin.
-func (i *Issuer) CACertificate() *x509.Certificate { return nil }
+func refuse(format string, args ...any) *brevet.Error {
+	return brevet.Errorf(brevet.Refused, format, args...)
+}

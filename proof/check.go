@@ -247,7 +247,7 @@ func (c *checker) intent() error {
 	if err != nil {
 		return err
 	}
-	return c.state.intentRestsOn(intent, ev, r.Index)
+	return c.state.IntentRestsOn(intent, ev, r.Index)
 }
 
 // IntentLeaf checks that the leaf of an intent is about its statement: the leaf's hash is that of
@@ -290,9 +290,9 @@ func (s *State) IssuedBy(e statement.Envelope, at int64) (statement.Machine, err
 	return statement.Machine{}, err
 }
 
-// intentRestsOn checks that the intent names what it was judged on: the evidence, and chains
+// IntentRestsOn checks that the intent names what it was judged on: the evidence, and chains
 // that were there before its leaf.
-func (s *State) intentRestsOn(intent statement.Intent, ev Evidence, index int64) error {
+func (s *State) IntentRestsOn(intent statement.Intent, ev Evidence, index int64) error {
 	digest, err := ev.Basis()
 	switch {
 	case err != nil:

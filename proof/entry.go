@@ -21,6 +21,9 @@ type Entry struct {
 // never is the index of a leaf that has not come: later than all.
 const never = math.MaxInt64
 
+// End is the place after all that a State has taken in: what is in force there is in force now.
+const End int64 = never
+
 // clockSlack is by how much the clocks of two honest machines may differ.
 const clockSlack = 5 * time.Minute
 

@@ -1,0 +1,260 @@
+package issuer
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/statement"
+)
+
+// Feed is what is new in the log.
+type Feed struct {
+	From   int64        // index of the first leaf; what Size returned
+	Leaves []audit.Leaf // all up to the checkpoint
+	// Entries are the bodies of all roster, catalog and revocation statements among the leaves,
+	// in the order of the log. NotBefore is not looked at: the issuer has its own clock.
+	Entries   []proof.Entry
+	Manifests map[string][]byte // by hex of their SHA-256: of the last catalog among the entries
+	// Checkpoint is signed by the log, for exactly From and the leaves.
+	Checkpoint []byte
+}
+
+// ErrMismatch is the cause of a refusal that is more than a mistake: the log is not the one that
+// the issuer followed. It was changed, cut, or put back. See also proof.ErrFork.
+var ErrMismatch = errors.New("the log is not the one that was followed")
+
+// demanded are the kinds of leaf whose bodies the issuer must see: what is in force is made of them.
+var demanded = map[string]bool{
+	string(statement.KindRoot): true, string(statement.KindEnrol): true, string(statement.KindRetire): true,
+	string(statement.KindReinstate): true, string(statement.KindMachine): true, string(statement.KindCatalog): true,
+	string(statement.KindRevocation): true,
+}
+
+// Follow takes in what is new in the log, durably, and returns its checkpoint with the issuer's
+// cosignature. A feed that does not begin where the last ended is a Conflict; one that does not
+// hold is Refused, and the issuer stays where it was. When Follow returns, nothing is signed any
+// more that rests on less.
+func (i *Issuer) Follow(ctx context.Context, feed Feed) (cosigned []byte, err error) {
+	i.following.Lock()
+	defer i.following.Unlock()
+	before := i.knows()
+	if feed.From != before.head.Size {
+		return nil, brevet.Errorf(brevet.Conflict, "the issuer has followed %d events, and was told what comes after %d", before.head.Size, feed.From)
+	}
+	next, entries, err := i.examine(before, feed)
+	if err != nil {
+		i.alarm(ctx, err)
+		return nil, err
+	}
+	at := i.clock.latest()
+	if cosigned, err = audit.Cosign(feed.Checkpoint, next.state.WitnessName(i.name), i.keys.checkpoints, at); err != nil {
+		return nil, err
+	}
+	next.followed = at
+	page := page{Feed: feed, kept: kept{head: next.head, checkpoint: cosigned, followed: at, entries: entries}}
+	if err := i.state.write(ctx, "follow", page.write); err != nil {
+		return nil, err
+	}
+	i.giving.Lock()
+	defer i.giving.Unlock()
+	i.known = next
+	i.statuses.forget()
+	return cosigned, nil
+}
+
+// alarm tells of what only an attack or a disaster can bring about. It is logged here as well as
+// returned: the caller may be the attacker.
+func (i *Issuer) alarm(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, proof.ErrFork):
+		i.log.ErrorContext(ctx, "somebody signed, or shows, a second statement with the number of another", "error", err)
+	case errors.Is(err, ErrMismatch):
+		i.log.ErrorContext(ctx, "the log was changed, cut or put back", "error", err)
+	}
+}
+
+// examine checks the feed and returns what is known after it.
+func (i *Issuer) examine(before known, feed Feed) (known, []proof.Entry, error) {
+	head, err := audit.Replay(before.head, feed.Leaves)
+	if err != nil {
+		return known{}, nil, err
+	}
+	if head.Size == 0 {
+		return known{}, nil, refuse("the log is empty")
+	}
+	if err := complete(feed); err != nil {
+		return known{}, nil, err
+	}
+	entries := before.date(feed.Entries, i.clock.latest())
+	next, err := i.extend(before.state, feed.Manifests, entries)
+	if err != nil {
+		return known{}, nil, err
+	}
+	if err := checkHead(next, feed.Checkpoint, head); err != nil {
+		return known{}, nil, err
+	}
+	unfit := before.unfit
+	if before.state == nil || next.Roster != before.state.Roster {
+		unfit = i.unfit(next)
+	}
+	return known{state: next, head: head, unfit: unfit}, entries, nil
+}
+
+func (i *Issuer) extend(s *proof.State, manifests map[string][]byte, entries []proof.Entry) (*proof.State, error) {
+	if s == nil {
+		if len(entries) == 0 {
+			return nil, refuse("the log does not begin with a root")
+		}
+		var err error
+		if s, err = proof.Found(entries[0], i.root); err != nil {
+			return nil, err
+		}
+		entries = entries[1:]
+	}
+	return s.Extend(manifests, entries...)
+}
+
+// complete checks that the bodies of all leaves that matter are there, each with its leaf, and nothing else.
+func complete(feed Feed) error {
+	rest := feed.Entries
+	for n, leaf := range feed.Leaves {
+		if !demanded[leaf.Kind] {
+			continue
+		}
+		index := feed.From + int64(n)
+		if len(rest) == 0 || rest[0].Index != index {
+			return refuse("the %s statement at %d of the log is missing", leaf.Kind, index).
+				WithHint("restore it from a backup: without it nobody can tell what is in force")
+		}
+		kind, err := rest[0].Envelope.Kind()
+		if err != nil || string(kind) != leaf.Kind || string(rest[0].Envelope.ID()) != leaf.Subject {
+			return refuse("the %s statement at %d of the log is not the one that was logged", leaf.Kind, index).Because(errors.Join(ErrMismatch, err))
+		}
+		rest = rest[1:]
+	}
+	if len(rest) > 0 {
+		return refuse("there is a statement for %d of the log, which has none there", rest[0].Index)
+	}
+	return nil
+}
+
+// margin is how long before it is handed over a checkpoint may have been read.
+const margin = 10 * time.Minute
+
+// date notes at which time each entry certainly did not stand in the log yet: when the one before was seen.
+func (k known) date(entries []proof.Entry, now time.Time) []proof.Entry {
+	seen := k.followed
+	if seen.After(now) { // the clock was ahead
+		seen = now
+	}
+	dated := make([]proof.Entry, len(entries))
+	for n, e := range entries {
+		dated[n] = proof.Entry{Index: e.Index, Envelope: e.Envelope}
+		if k.state != nil {
+			dated[n].NotBefore = max(0, seen.Add(-margin).UnixMicro())
+		}
+	}
+	return dated
+}
+
+// checkHead checks that the log's key signed a checkpoint of exactly this head.
+func checkHead(s *proof.State, checkpoint []byte, head audit.Head) error {
+	signed, err := s.OpenCheckpoint(checkpoint, proof.End)
+	if err != nil {
+		return err
+	}
+	if signed.Size != head.Size {
+		return brevet.Errorf(brevet.Conflict, "the checkpoint is of %d events, and %d are there", signed.Size, head.Size)
+	}
+	if signed.Root != head.Root() {
+		return refuse("the log of %d events is not the one that the issuer followed: it was changed, cut or put back", head.Size).
+			Because(ErrMismatch).WithHint("nothing is given until it is; restore the newest backup of the database")
+	}
+	return nil
+}
+
+// page is a feed that holds, on its way into the state.
+type page struct {
+	Feed
+	kept
+}
+
+// keptGrants is how long after their end grants are remembered.
+const keptGrants = 24 * time.Hour
+
+func (p page) write(ctx context.Context, tx *sql.Tx) error {
+	for n, leaf := range p.Leaves {
+		if err := p.leaf(ctx, tx, p.From+int64(n), leaf); err != nil {
+			return err
+		}
+	}
+	for _, e := range p.entries {
+		if err := p.entry(ctx, tx, e); err != nil {
+			return err
+		}
+	}
+	edge, err := p.head.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "update issuer set edge = $1, checkpoint = $2, followed = $3 where id = 1",
+		edge, p.checkpoint, p.followed.UnixMicro()); err != nil {
+		return err
+	}
+	old := p.followed.Add(-keptGrants).UnixMicro()
+	_, err = tx.ExecContext(ctx, "delete from grants where ends < $1", old)
+	return err
+}
+
+// leaf notes where requests and approvals stand, and which intent spends which request: the
+// first. Later leaves of the same subject change nothing.
+func (p page) leaf(ctx context.Context, tx *sql.Tx, index int64, leaf audit.Leaf) error {
+	subject := bytesOf(leaf.Subject)
+	if subject == nil {
+		return nil
+	}
+	var err error
+	switch statement.Kind(leaf.Kind) {
+	case statement.KindRequest, statement.KindApproval:
+		_, err = tx.ExecContext(ctx, "insert into places (statement, idx) values ($1, $2) on conflict do nothing", subject, index)
+	case statement.KindIntent:
+		_, err = tx.ExecContext(ctx, "insert into spent (request, idx, body) values ($1, $2, $3) on conflict do nothing", subject, index, leaf.Body[:])
+	}
+	return err
+}
+
+// keptManifests is how many manifests are kept: as many as package proof has ready.
+const keptManifests = 4
+
+func (p page) entry(ctx context.Context, tx *sql.Tx, e proof.Entry) error {
+	envelope, err := e.Envelope.Marshal()
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "insert into entries (idx, envelope, not_before) values ($1, $2, $3)", e.Index, envelope, e.NotBefore); err != nil {
+		return err
+	}
+	if kind, err := e.Envelope.Kind(); err != nil || kind != statement.KindCatalog {
+		return err
+	}
+	c, err := statement.Open[statement.Catalog](e.Envelope)
+	if err != nil {
+		return err
+	}
+	manifest, given := p.Manifests[c.Manifest]
+	if given {
+		_, err = tx.ExecContext(ctx, "insert into manifests (digest, idx, body) values ($1, $2, $3) on conflict (digest) do update set idx = excluded.idx", c.Manifest, e.Index, manifest)
+	} else { // it may be known of before, and is in force again
+		_, err = tx.ExecContext(ctx, "update manifests set idx = $1 where digest = $2", e.Index, c.Manifest)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "delete from manifests where digest not in (select digest from manifests order by idx desc limit $1)", keptManifests)
+	return err
+}

@@ -1,0 +1,105 @@
+package issuer
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/fault"
+)
+
+// write is one change of the state. do either writes or refuses: when it returns a brevet.Error it
+// has written nothing. Any other error is the database's, and takes the whole batch back.
+type write struct {
+	what string // prepare, issue …: names its fault points
+	do   func(context.Context, *sql.Tx) error
+	err  error
+	done chan struct{}
+}
+
+// maxBatch is how many writes share a commit.
+const maxBatch = 256
+
+// write makes a change durable. It does not wait for ctx once the change is on its way.
+func (s *state) write(ctx context.Context, what string, do func(context.Context, *sql.Tx) error) error {
+	w := &write{what: what, do: do, done: make(chan struct{})}
+	select {
+	case s.queue <- w:
+	case <-s.stop:
+		return errStopping
+	case <-ctx.Done():
+		return brevet.Errorf(brevet.Unavailable, "the issuer did not answer in time").Because(ctx.Err())
+	}
+	<-w.done
+	return w.err
+}
+
+// run commits what comes until close.
+func (s *state) run() {
+	for {
+		select {
+		case first := <-s.queue:
+			s.commit(s.gather(first))
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// gather takes what waits already, so that one synchronous commit serves all.
+func (s *state) gather(first *write) []*write {
+	batch := []*write{first}
+	for len(batch) < maxBatch {
+		select {
+		case w := <-s.queue:
+			batch = append(batch, w)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit makes the batch durable, all or nothing, and tells everybody who waits.
+func (s *state) commit(batch []*write) {
+	err := failed(s.try(batch))
+	for _, w := range batch {
+		if err != nil {
+			w.err = err
+		}
+		close(w.done)
+	}
+}
+
+func (s *state) try(batch []*write) error {
+	ctx := context.Background() // the batch is of many callers
+	tx, err := s.writes.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // nothing once it is committed
+	for _, w := range batch {
+		w.err = w.do(ctx, tx)
+		if _, refused := errors.AsType[*brevet.Error](w.err); w.err != nil && !refused {
+			return w.err
+		}
+	}
+	signed := s.clock.lastSigned()
+	if signed.After(s.signed) {
+		if _, err := tx.ExecContext(ctx, "update issuer set signed = $1 where id = 1 and signed < $1", signed.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	for _, w := range batch {
+		fault.Point("issuer." + w.what + ".commit")
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	for _, w := range batch {
+		fault.Point("issuer." + w.what + ".committed")
+	}
+	s.signed = signed
+	return nil
+}
