@@ -43,7 +43,8 @@ var layers = []layer{
 	{folder: "gateway", may: append([]string{"proof", "record", "statement"}, client...)},
 	{folder: "agent", may: append([]string{"proof", "record", "statement"}, client...)},
 	{folder: "cli", may: append([]string{"proof", "record", "statement", "audit", "policy", "catalog", "identity"}, client...)},
-	{folder: "api", may: []string{"flow", "statement", "identity"}},
+	// Handlers fill in the filters and questions that flow takes.
+	{folder: "api", may: []string{"flow", "statement", "identity", "store", "policy"}},
 	{folder: "api/brevet"},
 	{folder: "api/dial"},
 	{folder: "api/failure", may: []string{"api/brevet"}},

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -63,7 +62,9 @@ func audienceOf(procedure string) audience {
 
 // Identifier knows tokens and machines.
 type Identifier interface {
-	// Token returns whose live token of that digest it is, if it is bound to the client's key.
+	// Token returns whose token of that digest it is, by which key it was got, and its end. It is
+	// an Unauthenticated error unless the token is good now, bound to the client's key, and of
+	// somebody in force.
 	Token(ctx context.Context, digest string, client [sha256.Size]byte, now time.Time) (brevet.PersonID, string, time.Time, error)
 	// Machine returns the machine of the roster whose TLS key it is.
 	Machine(spki []byte) (brevet.MachineID, bool)
@@ -82,6 +83,7 @@ type call struct {
 	caller brevet.Caller
 	token  string // digest
 	until  time.Time
+	hurry  hurry
 }
 
 type callKey struct{}
@@ -92,8 +94,9 @@ func callOf(ctx context.Context) call {
 	return c
 }
 
-// Middleware is what every call passes before a handler sees it: a bound on its size, who
-// is calling, and a net under panics. Calls without a token have a budget by address.
+// Middleware is what every call passes before a handler sees it: who is calling, whether they
+// may call this at all, deadlines, and a net under panics. Calls of strangers have a budget
+// by address.
 type Middleware struct {
 	Identify  Identifier
 	Clock     func() time.Time
@@ -101,24 +104,33 @@ type Middleware struct {
 	Strangers *limit.Sources // budget of calls before sign-in
 }
 
-// maxBody bounds the body of a call. Streams from gateways are bounded message by message.
-const maxBody = 32 << 20
+const (
+	// readWithin is how long a client may take to say what it wants.
+	readWithin = 30 * time.Second
+	// writeWithin is how long it may take to take the answer, from the beginning of the call.
+	writeWithin = readWithin + answerWithin + 30*time.Second
+)
 
 // Wrap returns the handler behind the middleware.
 func (m *Middleware) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer m.recovered(w, r)
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		c, err := m.identify(r)
 		if err != nil {
 			m.refuse(w, r, err)
 			return
 		}
-		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
-		if audienceOf(r.URL.Path) != machine {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if r.Method != http.MethodPost { // an id or a reason has no business in a URL, which others log
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "only POST is understood here, see docs/reference/api.md", http.StatusMethodNotAllowed)
+			return
 		}
-		next.ServeHTTP(w, r)
+		c.hurry = hurry{http.NewResponseController(w)}
+		c.hurry.read(readWithin)
+		c.hurry.write(writeWithin)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 	})
 }
 
@@ -141,7 +153,11 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	message, _ := brevet.MessageOf(err)
-	http.Error(w, message, http.StatusNotFound)
+	status := http.StatusUnsupportedMediaType // a browser, or curl without a content type
+	if brevet.KindOf(err) == brevet.NotFound {
+		status = http.StatusNotFound
+	}
+	http.Error(w, message, status)
 }
 
 // identify finds out who is calling, and refuses whoever may not call this procedure.
@@ -149,21 +165,18 @@ func (m *Middleware) identify(r *http.Request) (call, error) {
 	now := m.Clock()
 	c := call{peer: peerOf(r)}
 	c.caller = brevet.Caller{Source: c.peer.source, Via: brevet.ViaAPI}
-	if agent := r.UserAgent(); strings.HasPrefix(agent, "brevet/") {
+	if strings.HasPrefix(r.UserAgent(), "brevet/") {
 		c.caller.Via = brevet.ViaCLI
 	}
 	switch audienceOf(r.URL.Path) {
 	case anyone:
-		if !m.Strangers.Allow(c.peer.source, now) {
-			return c, brevet.Errorf(brevet.Limited, "too many calls from your address before signing in").WithHint("wait a minute")
-		}
-		return c, nil
+		return m.identifyStranger(r, c, now)
 	case people:
 		return m.identifyPerson(r, c, now)
 	case machine:
 		id, ok := m.Identify.Machine(c.peer.spki)
 		if !ok {
-			return c, brevet.Errorf(brevet.Unauthenticated, "only gateways of the roster may call this")
+			return c, notOfTheRoster()
 		}
 		c.caller.Machine = id
 		return c, nil
@@ -171,14 +184,27 @@ func (m *Middleware) identify(r *http.Request) (call, error) {
 	return c, brevet.Errorf(brevet.NotFound, "there is no such procedure")
 }
 
+// identifyStranger lets everybody in, within the budget of their address. Who is signed in needs
+// none, so strangers next door cannot spend it for them.
+func (m *Middleware) identifyStranger(r *http.Request, c call, now time.Time) (call, error) {
+	if r.Header.Get("Authorization") != "" {
+		if known, err := m.identifyPerson(r, c, now); err == nil {
+			return known, nil
+		}
+	}
+	if !m.Strangers.Allow(c.peer.source, now) {
+		return c, brevet.Errorf(brevet.Limited, "too many calls from your address before signing in").WithHint("wait a minute")
+	}
+	return c, nil
+}
+
 func (m *Middleware) identifyPerson(r *http.Request, c call, now time.Time) (call, error) {
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return c, signInAgain("you are not signed in", nil)
 	}
-	if c.peer.client == [sha256.Size]byte{} {
-		return c, brevet.Errorf(brevet.Unauthenticated, "the token is bound to a TLS client certificate, and the connection shows none").
-			WithHint("with curl: --cert and --key, see docs/reference/api.md")
+	if !c.peer.hasKey() {
+		return c, noCertificate()
 	}
 	token, err := enrol.ParseToken(text)
 	if err != nil {
@@ -190,6 +216,15 @@ func (m *Middleware) identifyPerson(r *http.Request, c call, now time.Time) (cal
 	}
 	c.caller.Person, c.caller.Key, c.token, c.until = person, key, token.Digest(), until
 	return c, nil
+}
+
+func noCertificate() error {
+	return brevet.Errorf(brevet.Unauthenticated, "a token is bound to a TLS client certificate, and the connection shows none").
+		WithHint("with curl: --cert and --key, see docs/reference/api.md")
+}
+
+func notOfTheRoster() error {
+	return brevet.Errorf(brevet.Unauthenticated, "only gateways of the roster may call this")
 }
 
 func signInAgain(why string, cause error) error {
@@ -209,6 +244,35 @@ func peerOf(r *http.Request) peer {
 	return p
 }
 
-// AnyClientCertificate accepts whatever certificate a client shows: the handshake proves that
-// it has the key, and the key is all that counts. What is malformed is refused before.
-func AnyClientCertificate(_ [][]byte, _ [][]*x509.Certificate) error { return nil }
+// hasKey reports whether the connection showed a client certificate.
+func (p peer) hasKey() bool { return len(p.spki) > 0 }
+
+// hurry sets the deadlines of one call: those of its own stream in HTTP/2, and of the
+// connection in HTTP/1.1, where the next call sets them anew. A writer that knows no
+// deadlines is not from the network.
+type hurry struct{ control *http.ResponseController }
+
+func (h hurry) read(within time.Duration) { h.setRead(time.Now().Add(within)) }
+
+// readAll lifts the deadline for reading: there is no more to read, or it may come at any time.
+func (h hurry) readAll() { h.setRead(time.Time{}) }
+
+func (h hurry) write(within time.Duration) { h.setWrite(time.Now().Add(within)) }
+
+// off lifts both deadlines.
+func (h hurry) off() {
+	h.setRead(time.Time{})
+	h.setWrite(time.Time{})
+}
+
+func (h hurry) setRead(t time.Time) {
+	if h.control != nil {
+		_ = h.control.SetReadDeadline(t)
+	}
+}
+
+func (h hurry) setWrite(t time.Time) {
+	if h.control != nil {
+		_ = h.control.SetWriteDeadline(t)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"github.com/brevet-pim/brevet"
 	pb "github.com/brevet-pim/brevet/api/brevet/v1"
 	"github.com/brevet-pim/brevet/flow"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
 )
 
 // stamp returns t for the wire; a zero time is absent.
@@ -142,15 +144,14 @@ func viewSession(s flow.SessionView) *pb.Session {
 		StartedAt: stamp(s.StartedAt),
 		EndedAt:   stamp(s.EndedAt),
 		EndReason: s.EndReason,
-		Recording: &pb.Recording{
-			Chunks:   int32(s.Recording.Chunks),
-			Bytes:    s.Recording.Bytes,
-			Root:     s.Recording.Root,
-			Complete: s.Recording.Complete,
-		},
-		GrantTo:  stamp(s.GrantTo),
-		Watchers: texts(s.Watchers),
+		Recording: viewRecording(s.Recording),
+		GrantTo:   stamp(s.GrantTo),
+		Watchers:  texts(s.Watchers),
 	}
+}
+
+func viewRecording(r brevet.RecordingState) *pb.Recording {
+	return &pb.Recording{Chunks: int32(r.Chunks), Bytes: r.Bytes, Root: r.Root, Complete: r.Complete}
 }
 
 // readSession returns what a gateway said of a session of its own.
@@ -213,4 +214,70 @@ func viewEvent(e flow.EventView) *pb.Event {
 		Message: e.Message,
 		Record:  string(e.Record),
 	}
+}
+
+func viewLeaf(e store.Entry) *pb.Leaf {
+	return &pb.Leaf{
+		Index:     e.Index,
+		Kind:      e.Kind,
+		Subject:   e.Subject,
+		BodyHash:  e.BodyHash[:],
+		Salt:      e.Salt,
+		Record:    e.Body,
+		Statement: e.Statement,
+	}
+}
+
+func viewFinding(f flow.Finding) *pb.Finding {
+	return &pb.Finding{Level: f.Level, Place: f.Place, Message: f.Message}
+}
+
+func viewPerson(p flow.PersonView) *pb.Person {
+	return &pb.Person{
+		Id:         string(p.ID),
+		Kind:       string(p.Kind),
+		Owner:      string(p.Owner),
+		Groups:     texts(p.Groups),
+		Suspended:  p.Suspension != "",
+		Suspension: p.Suspension,
+		Founder:    p.Founder,
+		Keys: each(p.Keys, func(k flow.KeyView) *pb.Key {
+			return &pb.Key{
+				Person:      string(p.ID),
+				Fingerprint: k.Fingerprint,
+				Public:      k.Public,
+				Uses:        k.Uses,
+				From:        stamp(k.From),
+				Until:       stamp(k.Until),
+				Retired:     k.Retired,
+			}
+		}),
+	}
+}
+
+func viewMachine(m flow.MachineView) *pb.Machine {
+	return &pb.Machine{Id: string(m.ID), Use: m.Use, Connected: m.Connected, SeenAt: stamp(m.SeenAt), Sessions: int32(m.Sessions)}
+}
+
+func viewInvitation(i store.Invitation) *pb.Invitation {
+	v := &pb.Invitation{
+		Person:     string(i.Person),
+		Kind:       string(i.Kind),
+		Owner:      string(i.Owner),
+		Uses:       i.Uses,
+		State:      "open",
+		Until:      stamp(i.ExpiresAt),
+		PublicKey:  i.Key,
+		Code:       i.Code,
+		Possession: i.Possession,
+		InvitedBy:  string(i.CreatedBy),
+	}
+	if i.AnsweredAt.IsZero() {
+		return v
+	}
+	v.State = "answered"
+	if key, err := statement.ParseSSHKey(i.Key); err == nil { // else it cannot be signed for either
+		v.Fingerprint, _ = statement.Fingerprint(key) // "" if it has none
+	}
+	return v
 }
