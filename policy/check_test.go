@@ -170,7 +170,7 @@ func TestPoliciesKeepTheirMeaning(t *testing.T) {
 			// The clauses, taken apart, agree with the whole.
 			v, _ := s.viewOf("bob")
 			context := v.weighing(asks(nil), s.roles["web-root"]).answers[0].context
-			if unmet := v.unmet(s.policies[0], brevet.ActActivate, roleUID("web-root"), context); (len(unmet) == 0) != tt.want {
+			if unmet := v.unmet(s.policies[0], brevet.ActActivate, roleUID("web-root"), context, 0); (len(unmet) == 0) != tt.want {
 				t.Errorf("unmet clauses %q, want %t", unmet, tt.want)
 			}
 		})

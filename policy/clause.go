@@ -19,7 +19,8 @@ import (
 type clause struct {
 	text   string        // as people read it: "context.hour < 17", "unless …"
 	policy *cedar.Policy // permits where the clause holds
-	reads  []string      // attributes of the context in it, sorted
+	reads  []string      // attributes of the context in it, sorted; claimed ones as "claimed.risk"
+	claims claims        // claimed values in it
 }
 
 // clausesOf returns a function that takes the conditions apart, once, when somebody needs to know.
@@ -30,7 +31,7 @@ func clausesOf(tree *ast.Policy) func() []clause {
 			alone := ast.Permit()
 			alone.Conditions = []ast.ConditionType{c}
 			policy := cedar.NewPolicyFromAST((*cedarast.Policy)(alone))
-			list = append(list, clause{text: clauseText(policy, c), policy: policy, reads: contextReads(c.Body)})
+			list = append(list, clause{text: clauseText(policy, c), policy: policy, reads: contextReads(c.Body), claims: claimsRead(c.Body)})
 		}
 		return list
 	})
@@ -54,7 +55,11 @@ func clauseText(p *cedar.Policy, c ast.ConditionType) string {
 func contextReads(body ast.IsNode) []string {
 	var names []string
 	ast.Inspect(ast.NewNode(body), func(n ast.IsNode) bool {
-		if access, ok := n.(ast.NodeTypeAccess); ok && isContext(access.Arg) {
+		access, ok := n.(ast.NodeTypeAccess)
+		switch {
+		case ok && isClaimed(access.Arg):
+			names = append(names, claimedName+"."+string(access.Value))
+		case ok && isContext(access.Arg) && access.Value != claimedName:
 			names = append(names, string(access.Value))
 		}
 		return true
@@ -78,13 +83,14 @@ func (l clauseList) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 func clauseID(i int) cedar.PolicyID { return cedar.PolicyID(fmt.Sprint(i)) }
 
-// unmet returns the clauses of the policy that do not hold, each with the values that it read.
-func (v *view) unmet(e *entry, action brevet.Action, resource cedar.EntityUID, context cedar.Record) []string {
+// unmet returns the clauses of the policy that do not hold, each with the values that it read. One
+// that reads a missing claimed value counts as met, as in worstCase.
+func (v *view) unmet(e *entry, action brevet.Action, resource cedar.EntityUID, context cedar.Record, missing claims) []string {
 	list := e.clauses()
 	held := v.authorize(clauseList(list), action, resource, context).by
 	var unmet []string
 	for i, c := range list {
-		if !slices.Contains(held, clauseID(i)) {
+		if c.claims&missing == 0 && !slices.Contains(held, clauseID(i)) {
 			unmet = append(unmet, c.text+valuesRead(c, context))
 		}
 	}
@@ -95,7 +101,13 @@ func (v *view) unmet(e *entry, action brevet.Action, resource cedar.EntityUID, c
 func valuesRead(c clause, context cedar.Record) string {
 	var parts []string
 	for _, name := range c.reads {
-		if value, ok := context.Get(cedar.String(name)); ok {
+		record, attribute := context, name
+		if claim, ok := strings.CutPrefix(name, claimedName+"."); ok {
+			claimed, _ := context.Get(claimedName)
+			record, _ = claimed.(cedar.Record)
+			attribute = claim
+		}
+		if value, ok := record.Get(cedar.String(attribute)); ok {
 			if text := formatValue(value); text != "" {
 				parts = append(parts, fmt.Sprintf("%s is %s", name, text))
 			}

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -145,16 +147,26 @@ func (v *view) unfitPrivilege(a Ask, r *role) []string {
 	return wrong
 }
 
-// FormatSeconds writes a duration as people write it in a catalog: 1h30m, 45m, 90s.
+// FormatSeconds writes a duration as people write it in a catalog: 1h30m, 45m, 1m30s, 0s.
 func FormatSeconds(s brevet.Seconds) string {
-	text := s.Duration().String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
+	if s == 0 {
+		return "0s"
 	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
+	sign, left := "", uint64(s)
+	if s < 0 {
+		sign, left = "-", -left
 	}
-	return text
+	var text string
+	for _, unit := range []struct {
+		letter  string
+		seconds uint64
+	}{{"h", 3600}, {"m", 60}, {"s", 1}} {
+		if n := left / unit.seconds; n > 0 {
+			text += strconv.FormatUint(n, 10) + unit.letter
+		}
+		left %= unit.seconds
+	}
+	return sign + text
 }
 
 // weighing is how far the decision on a request has come.
@@ -240,7 +252,8 @@ func callerFields(via brevet.Via, presence brevet.Presence, keyAge time.Duration
 }
 
 func termsFields(duration brevet.Seconds, logins []string, reason, ticket string, fields cedar.RecordMap) {
-	fields["duration"] = cedar.NewDurationFromMillis(int64(duration) * 1000)
+	const most = math.MaxInt64 / 1000 // what is more must not come round as less
+	fields["duration"] = cedar.NewDurationFromMillis(int64(min(max(duration, -most), most)) * 1000)
 	fields["logins"] = stringSet(logins)
 	fields["reason"] = cedar.String(reason)
 	fields["ticket"] = cedar.String(ticket)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func TestDecide(t *testing.T) {
 			want: brevet.Refuse, reason: `does not give the login "oracle" (it gives root)`},
 		{name: "no login", policies: []string{`permit (principal, action, resource);`}, ask: func(a *Ask) { a.Logins = nil }, want: brevet.Refuse, reason: "names no login"},
 		{name: "longer than the role", policies: []string{`permit (principal, action, resource);`}, ask: func(a *Ask) { a.Duration = 3601 }, want: brevet.Refuse,
-			reason: "web-root is given for 1s to 1h, not for 1h0m1s"},
+			reason: "web-root is given for 1s to 1h, not for 1h1s"},
 		{name: "no duration", policies: []string{`permit (principal, action, resource);`}, ask: func(a *Ask) { a.Duration = 0 }, want: brevet.Refuse},
 		{name: "negative duration", policies: []string{`permit (principal, action, resource);`}, ask: func(a *Ask) { a.Duration = -900 }, want: brevet.Refuse},
 		{name: "enormous duration", policies: []string{`permit (principal, action, resource);`}, ask: func(a *Ask) { a.Duration = 1 << 62 }, want: brevet.Refuse},
@@ -303,6 +304,28 @@ func TestHostileTextIsQuoted(t *testing.T) {
 			if err := brevet.CheckText("reason", text, false); err != nil {
 				t.Errorf("%q: %v", text, err)
 			}
+		}
+	}
+}
+
+func TestFormatSeconds(t *testing.T) {
+	for s, want := range map[brevet.Seconds]string{
+		0: "0s", 1: "1s", 59: "59s", 60: "1m", 90: "1m30s", 3600: "1h", 3601: "1h1s", 5400: "1h30m", 7 * 86400: "168h", -61: "-1m1s",
+		math.MaxInt64: "2562047788015215h30m7s", math.MinInt64: "-2562047788015215h30m8s",
+	} {
+		if got := FormatSeconds(s); got != want {
+			t.Errorf("%d: got %s, want %s", s, got, want)
+		}
+	}
+}
+
+// TestEnormousDurationsDoNotComeRound has a permit to approve what is short: what is so long that
+// it has no milliseconds must not look short.
+func TestEnormousDurationsDoNotComeRound(t *testing.T) {
+	s := compile(t, shop(`permit (principal, action == Action::"approve", resource) when { context.duration <= duration("1h") };`))
+	for _, d := range []brevet.Seconds{3601, math.MaxInt64, math.MaxInt64/1000 + 1, math.MaxInt64 / 500} {
+		if ok, decision := s.May(question(brevet.ActApprove, func(q *Question) { q.Duration = d })); ok {
+			t.Errorf("%d s: got %+v", d, decision)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (a Ask) Inputs() []Input {
 		{"ticket", brevet.Quote(a.Ticket), who},
 		{"via", plainly(string(a.Via)), who},
 		{"presence", plainly(string(a.Presence)), who},
-		{"keyAge", a.KeyAge.String(), ByIssuer},
+		{"keyAge", FormatSeconds(brevet.Seconds(a.KeyAge / time.Second)), ByIssuer},
 		{"now", a.Now.UTC().Format(time.RFC3339), ByIssuer},
 	}
 	if a.Source.IsValid() {
@@ -87,23 +87,24 @@ func (s *Set) Explain(a Ask) []string {
 		return lines // policy was not asked
 	}
 	lines = append(lines, "groups: "+orNone(joinNames(v.groups, len(v.groups))))
-	for _, answer := range v.weighing(a, r).answers {
+	w := v.weighing(a, r)
+	for _, answer := range w.answers {
 		lines = append(lines, "", fmt.Sprintf("on %s", answer.target.ID))
 		for _, action := range []brevet.Action{brevet.ActActivate, brevet.ActRequest} {
-			lines = append(lines, v.explainAction(action, r.entity.UID, answer.context)...)
+			lines = append(lines, w.explainAction(action, answer.context)...)
 		}
 	}
 	return lines
 }
 
-func (v *view) explainAction(action brevet.Action, resource cedar.EntityUID, context cedar.Record) []string {
+func (w *weighing) explainAction(action brevet.Action, context cedar.Record) []string {
 	var lines []string
-	for _, e := range v.concerning(action, resource) {
+	for _, e := range w.concerning(action, w.role.entity.UID) {
 		effect := "permits"
 		if !e.permits() {
 			effect = "forbids"
 		}
-		lines = append(lines, fmt.Sprintf("  %s: %s %s %s", action, e.id, effect, v.standing(e, action, resource, context)))
+		lines = append(lines, fmt.Sprintf("  %s: %s %s %s", action, e.id, effect, w.standing(e, action, context)))
 	}
 	if len(lines) == 0 {
 		lines = append(lines, fmt.Sprintf("  %s: no policy speaks of it", action))
@@ -112,17 +113,17 @@ func (v *view) explainAction(action brevet.Action, resource cedar.EntityUID, con
 }
 
 // standing says whether the policy matches and if not, what keeps it.
-func (v *view) standing(e *entry, action brevet.Action, resource cedar.EntityUID, context cedar.Record) string {
-	if !principalInScope(v.person, v.groups, e.tree.Principal) {
+func (w *weighing) standing(e *entry, action brevet.Action, context cedar.Record) string {
+	if !principalInScope(w.person, w.groups, e.tree.Principal) {
 		named := scopeEntity(e.tree.Principal)
-		return fmt.Sprintf("(not %s: it is for %s %s)", v.person, strings.ToLower(string(named.Type)), named.ID)
+		return fmt.Sprintf("(not %s: it is for %s %s)", w.person, strings.ToLower(string(named.Type)), named.ID)
 	}
-	unmet := v.unmet(e, action, resource, context)
-	if len(unmet) == 0 {
-		return "(it matches)"
+	unmet := w.unmet(e, action, w.role.entity.UID, context, w.missing)
+	if len(unmet) > 0 {
+		return "(not met: " + strings.Join(unmet, "; ") + ")"
 	}
-	if e.reads != 0 {
-		unmet = append(unmet, "a claimed value that is missing counts as met")
+	if unknown := e.reads & w.missing; unknown != 0 {
+		return "(it matches: nobody says " + strings.Join(unknown.names(), " and ") + ", which counts as the worst)"
 	}
-	return "(not met: " + strings.Join(unmet, "; ") + ")"
+	return "(it matches)"
 }

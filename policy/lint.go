@@ -153,12 +153,13 @@ func (l *linter) addScope(people map[brevet.PersonID]bool, scope ast.IsPrincipal
 func (l *linter) policy(e *entry) {
 	for _, uid := range namedIn(e.tree) {
 		what, known := l.known(uid)
-		if known {
-			continue
-		}
-		if e.permits() {
+		switch {
+		case what == "":
+		case known:
+			l.problems = append(l.problems, e.problem(Note, what, ""))
+		case e.permits():
 			l.problems = append(l.problems, e.problem(Warning, what, "this permit never matches there: correct the name or remove it"))
-		} else {
+		default:
 			l.problems = append(l.problems, e.problem(Error, what, "this forbid forbids nothing there: correct the name or remove it"))
 		}
 	}
@@ -168,7 +169,7 @@ func (l *linter) policy(e *entry) {
 	l.unconditional(e)
 }
 
-// known reports whether there is such an entity, and says what is wrong if not.
+// known reports whether there is such an entity, and says what is wrong if not, or odd about it.
 func (l *linter) known(uid cedar.EntityUID) (what string, ok bool) {
 	name, noun := string(uid.ID), strings.ToLower(string(uid.Type))
 	var names []string
@@ -192,12 +193,15 @@ func (l *linter) known(uid cedar.EntityUID) (what string, ok bool) {
 	default:
 		return "", true
 	}
+	if ok {
+		return "", true
+	}
 	slices.Sort(names)
 	what = fmt.Sprintf("names the %s %s, which there is not", noun, brevet.Quote(name))
 	if near, close := brevet.Nearest(name, names); close {
 		what += fmt.Sprintf(" (%s?)", near)
 	}
-	return what, ok
+	return what, false
 }
 
 // namedIn returns the entities that the policy names, in its scope and its conditions.

@@ -67,7 +67,7 @@ func (v *view) nearMisses(actions []brevet.Action, resource cedar.EntityUID, con
 			if !e.permits() || !principalInScope(v.person, v.groups, e.tree.Principal) || !resourceInScope(resource, e.tree.Resource) {
 				continue
 			}
-			if unmet := v.unmet(e, action, resource, context); len(unmet) > 0 {
+			if unmet := v.unmet(e, action, resource, context, 0); len(unmet) > 0 {
 				near = append(near, fmt.Sprintf("policy %s would permit it, but not now: %s", e.id, e.explain(unmet)))
 			}
 		}
