@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -56,8 +57,28 @@ func (a *app) begin(cmd *cobra.Command) error {
 	a.in, a.out, a.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	a.lines = bufio.NewReader(a.in)
 	format, err := show.ParseFormat(a.output)
+	if err != nil {
+		return err
+	}
 	a.format = format
-	return err
+	return checkFlags(cmd)
+}
+
+// checkFlags makes what cobra checks later, in words of its own, a mistake in the command line like others.
+func checkFlags(cmd *cobra.Command) error {
+	var missing []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if len(f.Annotations[cobra.BashCompOneRequiredFlag]) > 0 && !f.Changed {
+			missing = append(missing, "--"+f.Name)
+		}
+	})
+	switch err := cmd.ValidateFlagGroups(); {
+	case len(missing) > 0:
+		return usage(cmd, strings.Join(missing, " and ")+" must be given")
+	case err != nil:
+		return usage(cmd, err.Error())
+	}
+	return nil
 }
 
 // folder opens the person's folder.

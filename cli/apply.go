@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -51,22 +52,29 @@ and the next one runs the same command on the same files with --statement.`,
 	return cmd
 }
 
-// readFolder reads a catalog from files and tells everything that is wrong or odd with it.
-func (a *app) readFolder(dir string) (brevet.Catalog, error) {
+// readFolder reads a catalog from files, with all that is wrong or odd with it, under the names that a
+// person who named the folder can open.
+func readFolder(dir string) (brevet.Catalog, policy.Problems, error) {
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
-		return brevet.Catalog{}, brevet.Errorf(brevet.NotFound, "there is no folder %s", brevet.Quote(dir)).Because(err)
+		return brevet.Catalog{}, nil, brevet.Errorf(brevet.NotFound, "there is no folder %s", brevet.Quote(dir)).Because(err)
 	}
 	c, problems := catalog.Read(os.DirFS(dir))
-	return c, a.tellProblems(dir, problems)
+	return c, inFolder(dir, problems), nil
+}
+
+func inFolder(dir string, problems policy.Problems) policy.Problems {
+	for i, p := range problems {
+		if p.File != "" {
+			problems[i].File = filepath.Join(dir, p.File)
+		}
+	}
+	return problems
 }
 
 // tellProblems tells all, and returns an Invalid error that counts them if one is an error.
-func (a *app) tellProblems(dir string, problems policy.Problems) error {
+func (a *app) tellProblems(problems policy.Problems) error {
 	for _, p := range problems {
-		if p.File != "" {
-			p.File = strings.TrimSuffix(dir, "/") + "/" + p.File
-		}
 		a.tell("%s", p.String())
 	}
 	if len(problems.Errors()) == 0 {
@@ -103,8 +111,11 @@ func plural(n int, noun string) string {
 }
 
 func (a *app) applyFolder(ctx context.Context, p applying) error {
-	next, err := a.readFolder(p.dir)
+	next, problems, err := readFolder(p.dir)
 	if err != nil {
+		return err
+	}
+	if err := a.tellProblems(problems); err != nil {
 		return err
 	}
 	manifest, sum, err := catalog.Manifest(next)
@@ -152,7 +163,7 @@ func (a *app) lintTogether(c brevet.Catalog, state *proof.State) error {
 	if err != nil {
 		return err
 	}
-	return a.tellProblems("", set.Lint(canApprove(state)))
+	return a.tellProblems(set.Lint(canApprove(state)))
 }
 
 // canApprove tells who has a key that may sign approvals now.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -44,11 +45,10 @@ func (a *app) rulebook(ctx context.Context, dir string) (rulebook, error) {
 	if dir == "" {
 		return a.rulebookInForce(ctx)
 	}
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() {
-		return rulebook{}, brevet.Errorf(brevet.NotFound, "there is no folder %s", brevet.Quote(dir)).Because(err)
+	c, problems, err := readFolder(dir)
+	if err != nil {
+		return rulebook{}, err
 	}
-	c, problems := catalog.Read(os.DirFS(dir))
 	r := rulebook{catalog: c, problems: problems, canApprove: func(brevet.PersonID) bool { return true }}
 	if len(r.problems.Errors()) > 0 {
 		return r, nil
@@ -180,20 +180,20 @@ func (a *app) runCases(ctx context.Context, dir, cases string) error {
 	if err != nil {
 		return err
 	}
-	if len(book.problems.Errors()) > 0 {
-		return book.problems.Err()
+	if err := book.problems.Err(); err != nil {
+		return err
 	}
 	list, problems := catalog.ReadCases(os.DirFS(cases))
-	if err := policy.Problems(problems).Err(); err != nil {
+	if err := inFolder(cases, problems).Err(); err != nil {
 		return err
 	}
 	if len(list) == 0 {
 		return brevet.Errorf(brevet.NotFound, "there is no test case in %s", brevet.Quote(cases)).WithHint("cases stand in *.yaml files below a folder named tests")
 	}
-	return a.printCases(book.set.RunCases(list))
+	return a.printCases(cases, book.set.RunCases(list))
 }
 
-func (a *app) printCases(results []policy.CaseResult) error {
+func (a *app) printCases(dir string, results []policy.CaseResult) error {
 	failed := 0
 	list := make([]any, len(results))
 	for i, r := range results {
@@ -208,7 +208,7 @@ func (a *app) printCases(results []policy.CaseResult) error {
 				a.good("%s", caseName(r.Case))
 			} else {
 				a.marked(a.out, markBad, "%s", caseName(r.Case))
-				a.say("    %s:%d: %s", r.Case.File, r.Case.Line, r.Failure)
+				a.say("    %s:%d: %s", filepath.Join(dir, r.Case.File), r.Case.Line, r.Failure)
 			}
 		}
 		return nil
