@@ -1,0 +1,135 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/term"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/cli/home"
+	"github.com/brevet-pim/brevet/statement"
+)
+
+const (
+	agentKey    = "agent"   // --key agent: the only key of the agent
+	fingerprint = "SHA256:" // --key SHA256:…: that key of the agent
+	newKeyFile  = "id_ed25519"
+)
+
+// founderKey opens the founder's key and returns what a profile names it by. Without a name it makes
+// a key in the founder's folder, or takes the one that an earlier try has made there.
+func founderKey(ctx context.Context, h *home.Home, name string, person brevet.PersonID) (statement.Signer, string, error) {
+	switch {
+	case name == "":
+		return ownKey(ctx, h, person)
+	case name == agentKey || strings.HasPrefix(name, fingerprint):
+		return keyInAgent(ctx, name)
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, "", fmt.Errorf("find the key: %w", err)
+	}
+	signer, err := keyInFile(ctx, path)
+	return signer, path, err
+}
+
+func keyInAgent(ctx context.Context, name string) (statement.Signer, string, error) {
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if name == agentKey {
+		keys, err := statement.AgentKeys(ctx, socket)
+		if err != nil {
+			return nil, "", err
+		}
+		if len(keys) != 1 {
+			return nil, "", brevet.Errorf(brevet.Conflict, "the ssh-agent holds %d keys that could sign", len(keys)).
+				WithHint("choose one: --key SHA256:…, as ssh-add -l lists them")
+		}
+		if name, err = statement.Fingerprint(keys[0]); err != nil {
+			return nil, "", err
+		}
+	}
+	signer, err := statement.AgentSigner(ctx, socket, name)
+	return signer, name, err
+}
+
+// keyInFile takes the key from the agent if that has it: a security key signs only there, and a
+// passphrase need not be typed twice.
+func keyInFile(ctx context.Context, path string) (statement.Signer, error) {
+	if socket := os.Getenv("SSH_AUTH_SOCK"); socket != "" {
+		if b, err := os.ReadFile(path + ".pub"); err == nil {
+			if signer, err := agentKeyOf(ctx, socket, string(b)); err == nil {
+				return signer, nil
+			}
+		}
+	}
+	return statement.FileSigner(ctx, path, askPassphrase)
+}
+
+func agentKeyOf(ctx context.Context, socket, public string) (statement.Signer, error) {
+	key, err := statement.ParseSSHKey(public)
+	if err != nil {
+		return nil, err
+	}
+	name, err := statement.Fingerprint(key)
+	if err != nil {
+		return nil, err
+	}
+	return statement.AgentSigner(ctx, socket, name)
+}
+
+// askPassphrase asks at the terminal.
+func askPassphrase(_ context.Context, path string) (brevet.Secret, error) {
+	in := int(os.Stdin.Fd())
+	if !term.IsTerminal(in) {
+		return brevet.Secret{}, brevet.Errorf(brevet.Invalid, "the key in %s is encrypted, and there is no terminal to ask at", path).
+			WithHint("load it into your agent: ssh-add %s", path)
+	}
+	fmt.Fprintf(os.Stderr, "Passphrase of %s: ", path)
+	b, err := term.ReadPassword(in)
+	fmt.Fprintln(os.Stderr)
+	return brevet.NewSecret(b), err
+}
+
+func ownKey(ctx context.Context, h *home.Home, person brevet.PersonID) (statement.Signer, string, error) {
+	path := h.Path(newKeyFile)
+	if _, err := h.Read(newKeyFile); brevet.KindOf(err) == brevet.NotFound {
+		if err := makeKey(h, string(person)+" (brevet)"); err != nil {
+			return nil, "", err
+		}
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("find the key: %w", err)
+	}
+	signer, err := statement.FileSigner(ctx, path, askPassphrase)
+	return signer, path, err
+}
+
+func makeKey(h *home.Home, comment string) error {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make a key: %w", err)
+	}
+	block, err := gossh.MarshalPrivateKey(private, comment)
+	if err != nil {
+		return fmt.Errorf("write the key: %w", err)
+	}
+	shown, err := gossh.NewPublicKey(public)
+	if err != nil {
+		return fmt.Errorf("write the key: %w", err)
+	}
+	line := append(bytes.TrimSuffix(gossh.MarshalAuthorizedKey(shown), []byte("\n")), " "+comment+"\n"...)
+	if err := h.Write(newKeyFile+".pub", line); err != nil {
+		return err
+	}
+	return h.Write(newKeyFile, pem.EncodeToMemory(block)) // last: it is what says that there is a key
+}
