@@ -289,9 +289,9 @@ func (t *Tx) Erase(index int64) error {
 	if kind, _ := audit.KindOf(e.Kind); kind.Lasting {
 		return brevet.Errorf(brevet.Conflict, "event %d is a %s: what is in force rests on it, so it is never erased", index, e.Kind)
 	}
-	// Empty and not null: a statement that was erased cannot be said again.
+	// A statement becomes empty and not null: one that was erased cannot be said again.
 	n, err := t.exec(`update events set salt = null, body = null, actor = '', about = '', request_id = '', grant_id = '', session_id = '',
-		statement = case when statement is null then null else $1 end where idx = $2 and body is not null`, []byte{}, index)
+		statement = substr(statement, 1, 0) where idx = $1 and body is not null`, index)
 	if err == nil && n != 1 {
 		err = brevet.Errorf(brevet.Conflict, "event %d was erased already", index)
 	}

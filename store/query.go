@@ -171,6 +171,9 @@ type Page struct {
 // MaxPage is the longest list that one read returns.
 const MaxPage = 1000
 
+// Size returns how many the page has at most.
+func (p Page) Size() int { return p.limit() }
+
 func (p Page) limit() int {
 	if p.Limit <= 0 {
 		return 100
