@@ -16,8 +16,8 @@ func large(roles, people int) brevet.Catalog {
 	groups := roles / 10
 	for i := range groups {
 		g := brevet.Group{Name: brevet.GroupName(fmt.Sprintf("team-%03d", i))}
-		for p := i; p < people; p += groups {
-			g.Members = append(g.Members, brevet.PersonID(fmt.Sprintf("person-%05d", p)))
+		for n := range max(people/groups, 3) { // two may approve what the third asks for
+			g.Members = append(g.Members, brevet.PersonID(fmt.Sprintf("person-%05d", (i+n*groups+n*groups/people)%people)))
 		}
 		c.Groups = append(c.Groups, g)
 	}
@@ -51,15 +51,16 @@ func BenchmarkDecide(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			var risk int64
+			c, risk := large(1000, people), int64(0)
 			ask := func(i int) Ask {
 				role := i * 7 % 1000
-				person := role % 100
+				group := role % len(c.Groups)
 				if i%3 == 2 {
-					person++
+					group = (group + 5) % len(c.Groups) // who has no part in the role
 				}
+				members := c.Groups[group].Members
 				return Ask{
-					Person: brevet.PersonID(fmt.Sprintf("person-%05d", person+100*(i%(people/100)))), Role: brevet.RoleName(fmt.Sprintf("role-%04d", role)),
+					Person: members[i%len(members)], Role: brevet.RoleName(fmt.Sprintf("role-%04d", role)),
 					Targets: []brevet.TargetID{brevet.TargetID(fmt.Sprintf("web-%03d", i%100))}, Logins: []string{"root"},
 					Duration: 1200, Reason: "load", Via: brevet.ViaCLI, Presence: brevet.TouchPresence, Now: monday, Claimed: Claimed{Risk: &risk},
 				}
