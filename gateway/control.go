@@ -92,6 +92,9 @@ type Admission struct {
 	From, To    time.Time
 	Role        brevet.Role
 	Certificate *gossh.Certificate
+
+	want   Want      // that it was verified for
+	proven time.Time // when, with the monotonic reading
 }
 
 // Refusal is something that was not let through.

@@ -42,24 +42,6 @@ func endedUnseen(id brevet.GrantID, now time.Time) *grant {
 	return &grant{id: id, ctx: ctx, end: end, first: now, to: now.Round(0).Add(31 * 24 * time.Hour)}
 }
 
-// EndPerson ends every grant of a person that was seen here, as EndGrant does.
-func (g *Gateway) EndPerson(ctx context.Context, person brevet.PersonID, reason string) Closed {
-	start := time.Now()
-	g.mu.Lock()
-	var held []*grant
-	for _, h := range g.grants {
-		if h.person == person {
-			held = append(held, h)
-		}
-	}
-	live := g.choose(func(s *Session) bool { return s.Person == person })
-	g.mu.Unlock()
-	for _, h := range held {
-		h.end(ended(reason))
-	}
-	return await(ctx, start, live)
-}
-
 // EndSession ends one session; its grant and other sessions live on.
 func (g *Gateway) EndSession(ctx context.Context, id brevet.SessionID, reason string) Closed {
 	start := time.Now()

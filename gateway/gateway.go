@@ -109,7 +109,30 @@ func (g *Gateway) verify(ctx context.Context, bundle []byte, want Want, person b
 	if err := checkSource(a.Role, want.Source); err != nil {
 		return Admission{}, err
 	}
-	return a, g.admit(a, time.Now())
+	a.want, a.proven = want, time.Now()
+	return a, g.admit(a, a.proven)
+}
+
+// provenFor is how long a proof opens new sessions. The issuer's word in it was a minute old at
+// most, so what it says of revocations is never older than five minutes.
+const provenFor = 4 * time.Minute
+
+// renew proves an old admission anew, for those who keep a connection open and begin one session
+// after another on it. Without the control plane and the issuer that is over after provenFor.
+func (g *Gateway) renew(ctx context.Context, a Admission, now time.Time) (Admission, error) {
+	if now.Sub(a.proven) < provenFor {
+		return a, nil
+	}
+	standing, err := g.Lookup(ctx, a.want)
+	if err != nil {
+		return Admission{}, away(err)
+	}
+	i := slices.IndexFunc(standing.Admissions, func(b Admission) bool { return b.Grant == a.Grant })
+	if i < 0 {
+		return Admission{}, brevet.Errorf(brevet.Refused, "your grant is over, or can no longer be proven").
+			WithHint("connect again")
+	}
+	return standing.Admissions[i], nil
 }
 
 // checkCertificate refuses a certificate that is not for this gateway's key and exactly this

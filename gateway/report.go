@@ -33,6 +33,7 @@ type flood struct {
 const (
 	maxReported    = 20   // refusals of a sort in a minute that are reported one by one
 	maxFloods      = 4096 // sorts that are counted at a time
+	maxWaiting     = 8192 // reports that wait; then refusals are only counted
 	reportWithin   = 10 * time.Second
 	reportAgainMax = 15 * time.Second
 )
@@ -84,7 +85,7 @@ func (r *reports) count(of sort, now time.Time) (unreported int, ok bool) {
 	if now.Sub(f.since) >= time.Minute {
 		f.since, f.reported = now, 0
 	}
-	if f.reported >= maxReported {
+	if f.reported >= maxReported || len(r.waiting) >= maxWaiting {
 		f.silent++
 		return 0, false
 	}
@@ -93,8 +94,9 @@ func (r *reports) count(of sort, now time.Time) (unreported int, ok bool) {
 	return unreported, true
 }
 
-// deliver hands reports to the control plane in order, and again and again while it does not
-// answer. When ctx ends it tries once more, for a moment.
+// deliver hands reports to the control plane, about in order, and again and again while it does not
+// answer. One that fails goes behind the others, so that it cannot keep them. When ctx ends it tries
+// once more, for a moment.
 func (g *Gateway) deliver(ctx context.Context) {
 	r := &g.reports
 	r.mu.Lock()
@@ -115,6 +117,7 @@ func (g *Gateway) deliver(ctx context.Context) {
 			pause = 0
 			continue
 		}
+		r.postpone()
 		pause = min(max(2*pause, 100*time.Millisecond), reportAgainMax)
 		select {
 		case <-time.After(pause):
@@ -155,4 +158,11 @@ func (r *reports) drop() {
 	defer r.mu.Unlock()
 	r.waiting[0] = nil
 	r.waiting = r.waiting[1:]
+}
+
+// postpone puts the first report behind the others.
+func (r *reports) postpone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = append(r.waiting[1:], r.waiting[0])
 }

@@ -45,6 +45,10 @@ func (g *Gateway) Begin(ctx context.Context, a Admission, use Use) (*Session, er
 	if err := checkSource(a.Role, use.Source); err != nil {
 		return nil, err
 	}
+	a, err := g.renew(ctx, a, time.Now())
+	if err != nil {
+		return nil, err
+	}
 	s, err := g.register(a, use, time.Now())
 	if err != nil {
 		return nil, err
@@ -96,19 +100,25 @@ const beginWithin = 10 * time.Second
 func (s *Session) begin(ctx context.Context, use Use) error {
 	ctx, cancel := context.WithTimeout(ctx, beginWithin)
 	defer cancel()
+	// In this order, so that no recording belongs to a session that the control plane never heard of.
+	if err := s.gateway.Control.Begin(ctx, s.Session); err != nil {
+		if brevet.KindOf(err) == brevet.Refused {
+			return err
+		}
+		return away(err)
+	}
 	if s.Recorded {
 		if err := s.record(ctx, use.Terminal); err != nil {
 			return err
 		}
 	}
-	if err := s.gateway.Control.Begin(ctx, s.Session); err != nil {
-		if brevet.KindOf(err) == brevet.Refused {
-			return err
-		}
-		return brevet.Errorf(brevet.Unavailable, "the control plane does not answer, so nothing new can begin").
-			WithHint("sessions that are open go on; try again later").Because(err)
-	}
 	return context.Cause(s.ctx)
+}
+
+// away is the sentence for a person who meets a control plane that does not answer.
+func away(err error) error {
+	return brevet.Errorf(brevet.Unavailable, "the control plane does not answer, so nothing new can begin").
+		WithHint("sessions that are open go on; try again later").Because(err)
 }
 
 func (s *Session) record(ctx context.Context, t record.Terminal) error {
@@ -147,6 +157,10 @@ func (s *Session) Output(stream record.Stream, p []byte) error {
 	s.hub.Output(stream, p)
 	return nil
 }
+
+// NoTerminal tells that the target gave none though the person asked for one: what is sent is input
+// then, and recorded. To be called before any byte flows.
+func (s *Session) NoTerminal() { s.terminal = false }
 
 // Input passes on what the person sent, before the target sees it. What is typed at a terminal
 // is not recorded, since it holds passwords.

@@ -15,6 +15,7 @@ import (
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/record"
 	"github.com/brevet-pim/brevet/test/gatewaytest"
+	"github.com/brevet-pim/brevet/test/testenv"
 )
 
 // result is what became of a stock client.
@@ -37,11 +38,19 @@ func run(t *testing.T, w *gatewaytest.World, program string, stdin []byte, args 
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &errs
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%s: %v\n%s", program, err, errs.String())
+	if cmd.ProcessState == nil {
+		t.Errorf("%s: %v", program, err)
+		return result{status: -1}
 	}
-	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	return result{out.String(), errs.String(), exitStatus(err)}
+}
+
+// exitStatus is that of a program which ended with err; -1: by a signal.
+func exitStatus(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return 0
 }
 
 // ended waits until n sessions are over, and returns the last.
@@ -69,7 +78,7 @@ func played(t *testing.T, w *gatewaytest.World, s brevet.Session) map[record.Kin
 		t.Fatal(err)
 	}
 	got := map[record.Kind]string{}
-	for e, err := range record.Events(r, s.ID, record.Known{Root: s.Recording.Root}, w.Opens) {
+	for e, err := range record.Events(r, s.ID, record.Known{Root: s.Recording.Root}, w.Opens) { // fails unless it is whole
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,6 +165,10 @@ func TestCopying(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := w.Client.Dir + "/config"
+	rsync, err := testenv.Program("rsync")
+	if err != nil {
+		t.Fatal(err)
+	}
 	git := "git init -q " + dir + "/repo && cd " + dir + "/repo && git -c user.name=b -c user.email=b@x commit -q --allow-empty -m first"
 	programs := []struct {
 		name, program string
@@ -163,16 +176,9 @@ func TestCopying(t *testing.T) {
 	}{
 		{"scp up", "scp", []string{"-O", "-F", config, local, "gw:" + dir + "/up"}},
 		{"scp down", "scp", []string{"-O", "-F", config, "gw:" + dir + "/up", w.Client.Dir + "/down"}},
-		{"rsync up", "rsync", []string{"-e", "ssh -F " + config, local, "gw:" + dir + "/synced"}},
+		{"rsync up", "rsync", []string{"--rsync-path", rsync, "-e", "ssh -F " + config, local, "gw:" + dir + "/synced"}},
 		{"git init", "ssh", []string{"-F", config, "gw", git}},
 		{"git clone", "git", []string{"-c", "core.sshCommand=ssh -F " + config, "clone", "-q", "gw:" + dir + "/repo", w.Client.Dir + "/repo"}},
-	}
-	for i, p := range programs {
-		if _, err := exec.LookPath(p.program); err != nil {
-			t.Logf("%s is not installed here", p.program)
-			programs = append(programs[:i], programs[i+1:]...)
-			break
-		}
 	}
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {
@@ -184,6 +190,10 @@ func TestCopying(t *testing.T) {
 	down, err := os.ReadFile(w.Client.Dir + "/down")
 	if err != nil || !bytes.Equal(down, data) {
 		t.Errorf("another file came back: %d bytes, %v", len(down), err)
+	}
+	synced, err := os.ReadFile(dir + "/synced")
+	if err != nil || !bytes.Equal(synced, data) {
+		t.Errorf("rsync left another file: %d bytes, %v", len(synced), err)
 	}
 	if rec := played(t, w, ended(t, w, 1)); !strings.Contains(rec[record.KindStdin], string(data)) {
 		t.Error("what was copied to the target is not in the recording")

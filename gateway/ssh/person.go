@@ -89,7 +89,7 @@ func (p *person) channel(c gossh.NewChannel) {
 	}
 	p.sessions.Go(func() {
 		defer p.exit()
-		s := &session{person: p, down: down, stderr: make(chan struct{}, 1)}
+		s := &session{person: p, down: down, stderr: make(chan struct{}, 1), closed: make(chan struct{}), outcome: make(chan string, 1)}
 		s.serve(requests)
 	})
 }

@@ -30,8 +30,7 @@ var reasons = map[string]string{
 	"cancel-streamlocal-forward@openssh.com": "",
 }
 
-// refuse reports what was not let through and returns the sentence for the person. A connection that
-// is refused too much is closed: it only costs.
+// refuse reports what was not let through and returns the sentence for the person.
 func (p *person) refuse(what, detail string) string {
 	reason, ok := reasons[what]
 	if !ok {
@@ -41,15 +40,20 @@ func (p *person) refuse(what, detail string) string {
 	if detail != "" {
 		text = "Brevet: " + reason + " (" + detail + ")."
 	}
+	p.report(clip(what), text)
+	return text
+}
+
+// report reports what was not let through, and closes a connection that has too much of it.
+func (p *person) report(what, text string) {
 	a := p.admission
 	p.server.Gateway.Refuse(gateway.Refusal{
-		What: clip(what), Why: text, Person: a.Person, Grant: a.Grant, Target: a.Target.ID, Login: a.Login, Source: p.source,
+		What: what, Why: text, Person: a.Person, Grant: a.Grant, Target: a.Target.ID, Login: a.Login, Source: p.source,
 	})
 	if p.tooMuch(time.Now()) {
 		p.server.log().WarnContext(p.ctx, "connection closed: too many refused requests", "person", a.Person, "source", p.source)
 		p.socket.Close()
 	}
-	return text
 }
 
 // tooMuch counts one refusal more.

@@ -18,10 +18,10 @@ import (
 
 // session carries one shell or command between a person and a target.
 //
-// While it lives, its own goroutine passes on the person's requests; one each copies standard
-// input, output and error; one passes on the target's requests and closes towards the person when the
-// target has closed. Whatever the gateway decides arrives as the end of live's context, upon which
-// cut closes both ends, and all of them come home.
+// While it lives, one goroutine each copies standard input, output and error, one passes on the
+// person's requests, and one the target's, and closes towards the person when the target has closed.
+// Whatever the gateway decides arrives as the end of live's context, upon which cut closes both ends,
+// and all of them come home.
 type session struct {
 	person   *person
 	down     gossh.Channel // towards the person
@@ -31,15 +31,16 @@ type session struct {
 	live    *gateway.Session
 	up      gossh.Channel // towards the target
 	over    atomic.Bool   // nothing is passed on any more
-	done    chan struct{} // closed when every copy has ended
-	outcome string        // how the command ended, set by fromTarget
+	closing sync.Once     // closes what follows
+	closed  chan struct{} // down is closed, by us
+	outcome chan string   // how the command ended, once known; holds one
 }
 
 const (
 	failStatus     = 255                    // exit status of what Brevet ended, as ssh has for its own failures
-	patience       = 250 * time.Millisecond // for the goodbye, when the whole connection ends
+	patience       = 250 * time.Millisecond // for one step of the goodbye, when the whole connection ends
 	patienceShared = 3 * time.Second        // when only this session does: others share the connection
-	unwindWithin   = 5 * time.Second        // for both peers to answer that the channel closes
+	unwindWithin   = 5 * time.Second        // for a peer to close its end, once the other is closed
 )
 
 // serve carries the session from its first request to its end.
@@ -52,16 +53,16 @@ func (s *session) serve(requests <-chan *gossh.Request) {
 	for _, text := range s.person.takeRemarks() {
 		s.tell(text)
 	}
-	if start.Type == "subsystem" {
-		s.tell(s.person.refuse("subsystem", brevet.Quote(clip(setup.command))))
-		_ = start.Reply(false, nil)
+	if text := s.notGiven(setup, start); text != "" {
+		_ = start.Reply(true, nil) // else clients hang up before they print the sentence
+		s.bye(text)
 		return
 	}
 	live, err := s.person.server.Gateway.Begin(s.person.ctx, s.person.admission, gateway.Use{
 		Kind: start.Type, Command: setup.command, Source: s.person.source, Terminal: setup.terminal,
 	})
 	if err != nil {
-		_ = start.Reply(true, nil) // otherwise clients only say that the request failed
+		_ = start.Reply(true, nil)
 		s.goodbye(err)
 		return
 	}
@@ -69,12 +70,25 @@ func (s *session) serve(requests <-chan *gossh.Request) {
 	up, upRequests, err := s.open(setup, start)
 	_ = start.Reply(true, nil)
 	if err != nil {
-		s.goodbye(err)
 		live.Finish(sentence(err))
+		s.goodbye(err)
 		return
 	}
 	s.up = up
 	live.Finish(s.carry(requests, upRequests))
+}
+
+// notGiven returns the sentence for a session that may not start, and reports it; else "".
+func (s *session) notGiven(c setup, start *gossh.Request) string {
+	if start.Type == "subsystem" {
+		return s.person.refuse("subsystem", brevet.Quote(clip(c.command)))
+	}
+	if c.refused == nil {
+		return ""
+	}
+	text := sentence(c.refused)
+	s.person.report("pty-req", text)
+	return text
 }
 
 // open starts the session on the target, with what the person set up.
@@ -99,6 +113,7 @@ func (s *session) open(c setup, start *gossh.Request) (gossh.Channel, <-chan *go
 	}
 	if c.pty != nil {
 		if ok, err := up.SendRequest("pty-req", true, c.pty); err == nil && !ok {
+			s.live.NoTerminal()
 			s.tell("Brevet: " + s.targetName() + " gives no terminal.")
 		}
 	}
@@ -120,9 +135,12 @@ func (s *session) notStarted(ctx context.Context, err error) error {
 
 func (s *session) targetName() string { return string(s.person.admission.Target.ID) }
 
-// carry passes everything on, both ways, until both ends are closed, and says how it ended.
+// carry passes everything on, both ways, until the person's end is closed, and says how it ended.
+//
+// Whoever closes first, the other is given a moment to follow. A person's end that stays open costs
+// that person the connection; a target's end that does is left behind, since sshd keeps it open
+// while a command runs on that nobody hears any more.
 func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string) {
-	s.done = make(chan struct{})
 	cutDone := make(chan struct{})
 	stop := context.AfterFunc(s.live.Context(), func() { defer close(cutDone); s.cut() })
 	var outputs, all sync.WaitGroup
@@ -130,16 +148,46 @@ func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string)
 	outputs.Go(func() { s.output(record.Stderr, stderrOf{s}, s.up.Stderr()) })
 	all.Go(s.input)
 	all.Go(func() { s.fromTarget(upRequests, &outputs) })
-	s.fromPerson(requests)
-	s.up.Close()
-	late := time.AfterFunc(unwindWithin, func() { s.person.target.sock.Close() })
-	all.Wait()
-	late.Stop()
-	close(s.done)
+	gone := s.await(func() { s.fromPerson(requests) })
+	select {
+	case <-gone:
+	case <-s.closed: // by us
+		if !within(gone, unwindWithin) {
+			s.person.socket.Close()
+			<-gone
+		}
+	}
+	// Nobody may wait for the target here, which may be stuck.
+	s.person.server.busy.Go(func() { s.up.Close() })
+	within(s.await(all.Wait), unwindWithin)
 	if !stop() {
 		<-cutDone
 	}
-	return s.outcome
+	select {
+	case why = <-s.outcome:
+	default:
+		why = "the person hung up"
+	}
+	return why
+}
+
+// await returns a channel that is closed when f returns.
+func (s *session) await(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	s.person.sessions.Go(func() { defer close(done); f() })
+	return done
+}
+
+// within reports whether done is closed in time.
+func within(done <-chan struct{}, d time.Duration) bool {
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case <-done:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // output copies what the target sends. It is recorded before the person sees it.
@@ -208,7 +256,7 @@ func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitG
 		_ = r.Reply(false, nil)
 	}
 	outputs.Wait()
-	s.outcome = s.ended(end)
+	s.outcome <- s.ended(end)
 	if !s.over.Load() {
 		if end == nil {
 			s.tell("Brevet: the connection to " + s.targetName() + " was lost.")
@@ -217,8 +265,14 @@ func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitG
 		// After the last output and before the close, or clients miss it.
 		_, _ = s.down.SendRequest(end.Type, false, end.Payload)
 	}
-	s.down.Close()
+	s.hangUp()
 	s.live.Closed()
+}
+
+// hangUp closes the person's end.
+func (s *session) hangUp() {
+	s.down.Close()
+	s.closing.Do(func() { close(s.closed) })
 }
 
 // ended records how the command ended and says it.
@@ -280,23 +334,11 @@ func (s *session) cut() {
 		_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))
 		s.up.Close()
 	})
-	said := make(chan struct{})
-	busy.Go(func() {
-		defer close(said)
-		s.goodbye(context.Cause(s.live.Context()))
-	})
-	select {
-	case <-said:
-	case <-time.After(s.patience()):
+	said := s.await(func() { s.goodbye(context.Cause(s.live.Context())) })
+	if !within(said, s.patience()) && !within(s.await(s.hangUp), patience) {
 		s.person.socket.Close() // it takes nothing more, so it can't be told either
 	}
 	s.live.Closed()
-	select {
-	case <-s.done:
-	case <-time.After(unwindWithin):
-		s.person.socket.Close()
-		s.person.target.sock.Close()
-	}
 }
 
 // patience is how long the goodbye may take: others on the same connection are spared if they live on.
@@ -308,22 +350,26 @@ func (s *session) patience() time.Duration {
 }
 
 // goodbye tells the person why, and closes.
-func (s *session) goodbye(why error) {
-	s.tell(sentence(why))
+func (s *session) goodbye(why error) { s.bye(sentence(why)) }
+
+func (s *session) bye(text string) {
+	s.tell(text)
 	_, _ = s.down.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{failStatus}))
-	s.down.Close()
+	s.hangUp()
 }
 
 // tell writes a sentence to the person's standard error, unless that is stuck.
 func (s *session) tell(text string) {
 	select {
 	case s.stderr <- struct{}{}:
-	case <-time.After(patience / 2):
+	case <-time.After(patience):
 		return
 	}
-	defer func() { <-s.stderr }()
 	if s.terminal { // the person's own terminal is in raw mode, somewhere within a line
 		text = "\r\n" + strings.ReplaceAll(text, "\n", "\r\n") + "\r"
 	}
-	_, _ = io.WriteString(s.down.Stderr(), text+"\n")
+	within(s.await(func() {
+		defer func() { <-s.stderr }()
+		_, _ = io.WriteString(s.down.Stderr(), text+"\n")
+	}), patience)
 }

@@ -6,6 +6,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/record"
 )
 
@@ -15,6 +16,7 @@ type setup struct {
 	pty       []byte // payload of pty-req; nil: no terminal
 	terminal  record.Terminal
 	variables []variable
+	refused   error // why no session may start with this
 }
 
 type variable struct{ Name, Value string }
@@ -55,7 +57,9 @@ func (s *session) prepare(requests <-chan *gossh.Request) (setup, *gossh.Request
 	return c, nil
 }
 
-// wantTerminal reports whether the role gives a terminal (RFC 4254 section 6.2).
+// wantTerminal reports whether a terminal can be asked for (RFC 4254 section 6.2). Where the role gives
+// none the session ends with the reason, since stock clients hang up before they print it when they
+// are told so here.
 func (s *session) wantTerminal(c *setup, payload []byte) bool {
 	var pty struct {
 		Term                         string
@@ -66,8 +70,7 @@ func (s *session) wantTerminal(c *setup, payload []byte) bool {
 		return false
 	}
 	if role := s.person.admission.Role; !slices.Contains(role.SSH.Permit, "pty") {
-		s.tell("Brevet: role " + string(role.Name) + " gives no terminal.")
-		return false
+		c.refused = brevet.Errorf(brevet.Refused, "role %s gives no terminal", role.Name).WithHint("connect without one: ssh -T")
 	}
 	c.pty = payload
 	c.terminal = record.Terminal{Term: plain(pty.Term), Columns: clampSize(pty.Columns), Rows: clampSize(pty.Rows)}

@@ -238,7 +238,10 @@ func (k hostKeys) checkCertificate(address string, cert *gossh.Certificate) erro
 	}
 	checker := gossh.CertChecker{}
 	if cert.CertType != gossh.HostCert || !contains(k.signers, cert.SignatureKey) {
-		return fmt.Errorf("not a host certificate of an authority in the catalog")
+		return errors.New("not a host certificate of an authority in the catalog")
+	}
+	if len(cert.ValidPrincipals) == 0 { // which x/crypto takes for any host
+		return errors.New("the host certificate names no host")
 	}
 	if checker.CheckCert(host, cert) == nil {
 		return nil
