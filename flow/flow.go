@@ -2,7 +2,7 @@
 //
 // A request is taken in (ask.go), decided by policy, agreed to by people (answer.go),
 // issued (issue.go), used in sessions (session.go), and its grant ends by expiry or
-// revocation (end.go). What may follow what stands in the tables of package brevet; the
+// revocation (end.go, clock.go). What may follow what stands in the tables of package brevet; the
 // Spine here makes each move durable together with the events that tell of it, and decides
 // what comes next. A crash at any instruction is finished by the next run: whatever is
 // neither new nor final is found again by Run.
@@ -35,23 +35,28 @@ type Spine struct {
 	Root       statement.ID // id of the organisation's first root
 	Hub        *watch.Hub
 	Recordings *record.Store
-	Recorder   *seal.Identity // opens recordings for those who may play them
+	Recorder   *seal.Identity   // opens recordings for those who may play them
 	Server     brevet.MachineID // this process, in events and leases
+	LogKey     string           // verifier key of the log (golang.org/x/mod/sumdb/note), for whoever keeps checkpoints
 	Clock      func() time.Time
 	Log        *slog.Logger
 
 	memory proof.Memory
+	bells  bells
+	alive  aliveGrants
 
 	mu       sync.Mutex    // guards what follows
 	state    *proof.State  // what the followed part of the log adds up to
 	followed int64         // leaves of the log that state and issuer have taken in
+	cosigned []byte        // the checkpoint of that size, signed by the log and the issuer
 	moved    chan struct{} // closed and replaced when followed grows or following fails
 	trouble  error         // why following stands still, or nil
 }
 
 // Issuer is the only holder of certificate keys: see package issuer, which is one in this process.
 type Issuer interface {
-	Follow(ctx context.Context, feed issuer.Feed) (issuer.Receipt, error)
+	Size(ctx context.Context) (int64, error)
+	Follow(ctx context.Context, feed issuer.Feed) (cosigned []byte, err error)
 	Prepare(ctx context.Context, bundle []byte) (intent []byte, err error)
 	Issue(ctx context.Context, intent []byte, leaf issuer.IntentLeaf, bundle []byte) (issuer.Result, error)
 	TakeBack(ctx context.Context, revocation []byte) (receipt []byte, err error)
@@ -83,32 +88,49 @@ func (s *Spine) State() *proof.State {
 	return s.state
 }
 
-// view is what is in force, with the place in the log that a statement taken in now would have.
+// view is what is in force at a moment: size is that of the log that it rests on, and the place
+// that a statement taken in now would get at the earliest.
 type view struct {
 	*proof.State
-	at  int64
-	now time.Time
+	size int64
+	now  time.Time
 }
 
 func (s *Spine) view() view {
+	now := s.Clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return view{s.state, s.followed, s.Clock()}
+	return view{s.state, s.followed, now}
 }
 
 // event begins an event of now.
 func (s *Spine) event(kind, subject string, by brevet.Caller, message string) brevet.Event {
-	now := s.Clock()
-	return brevet.Event{
-		ID:      brevet.NewEventID(now),
-		Kind:    kind,
-		Subject: subject,
-		At:      now,
-		Actor:   by,
-		Outcome: "success",
-		Message: message,
-	}
+	return s.eventAt(s.Clock(), kind, subject, by, message)
+}
+
+// eventAt begins one of a time that is given: inside a change there is no clock.
+func (s *Spine) eventAt(at time.Time, kind, subject string, by brevet.Caller, message string) brevet.Event {
+	return brevet.Event{ID: brevet.NewEventID(at), Kind: kind, Subject: subject, At: at, Actor: by, Outcome: "success", Message: message}
+}
+
+// failure begins an event of something that was refused or went wrong.
+func (s *Spine) failure(kind, subject string, by brevet.Caller, message string) brevet.Event {
+	e := s.event(kind, subject, by, message)
+	e.Outcome = "failure"
+	return e
 }
 
 // self is the server as an actor.
 func (s *Spine) self() brevet.Caller { return brevet.Caller{Machine: s.Server} }
+
+// tell writes an event that comes with no other change. That it could not be written is logged.
+func (s *Spine) tell(ctx context.Context, events ...brevet.Event) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling)
+	defer cancel()
+	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return events, nil }); err != nil {
+		s.Log.ErrorContext(ctx, "an event was not written", "kind", events[0].Kind, "message", events[0].Message, "error", err)
+	}
+}
+
+// telling bounds how long an event may take that nobody waits for.
+const telling = 10 * time.Second

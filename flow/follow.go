@@ -128,12 +128,15 @@ func (s *Spine) followLog(ctx context.Context) error {
 		if err := s.catchUp(ctx); err != nil && ctx.Err() == nil {
 			s.Log.ErrorContext(ctx, "the log is not followed: nothing can be given", "error", err)
 			select {
-			case <-time.After(time.Second):
+			case <-time.After(retryFollow):
 			case <-ctx.Done():
 			}
 		}
 	}
 }
+
+// retryFollow is the pause after a failure to follow the log.
+const retryFollow = time.Second
 
 func (s *Spine) followedSize() int64 {
 	s.mu.Lock()
@@ -141,9 +144,23 @@ func (s *Spine) followedSize() int64 {
 	return s.followed
 }
 
+// catchUp takes in what is new and wakes whoever waits for it.
+func (s *Spine) catchUp(ctx context.Context) error {
+	before := s.followedSize()
+	err := s.tellIssuer(ctx)
+	s.mu.Lock()
+	s.trouble = err
+	close(s.moved)
+	s.moved = make(chan struct{})
+	s.mu.Unlock()
+	if err == nil {
+		s.ring(ctx, before)
+	}
+	return err
+}
+
 // news is what the log has beyond a place.
 type news struct {
-	from       int64
 	leaves     []audit.Leaf
 	entries    []proof.Entry
 	manifests  map[string][]byte
@@ -151,24 +168,16 @@ type news struct {
 	size       int64
 }
 
-func (s *Spine) readNews(ctx context.Context, from int64) (news, error) {
-	n := news{from: from}
-	err := s.Store.Read(ctx, func(q *store.Query) (err error) {
+// readNews reads what is new as of one moment.
+func (s *Spine) readNews(ctx context.Context, from int64) (n news, err error) {
+	err = s.Store.Read(ctx, func(q *store.Query) (err error) {
+		n = news{}
 		if n.checkpoint, n.size, err = q.Checkpoint(); err != nil {
 			return err
 		}
-		n.leaves = nil
-		for int64(len(n.leaves)) < n.size-from {
-			more, err := q.Leaves(from+int64(len(n.leaves)), page)
-			if err != nil {
-				return err
-			}
-			if len(more) == 0 {
-				return brevet.Errorf(brevet.Refused, "the log has a checkpoint of %d leaves and only %d rows", n.size, from+int64(len(n.leaves)))
-			}
-			n.leaves = append(n.leaves, more...)
+		if n.leaves, err = leavesUpTo(q, from, n.size); err != nil {
+			return err
 		}
-		n.leaves = n.leaves[:n.size-from]
 		if n.entries, err = s.trustedFrom(q, from); err != nil {
 			return err
 		}
@@ -178,38 +187,60 @@ func (s *Spine) readNews(ctx context.Context, from int64) (news, error) {
 	return n, err
 }
 
-// catchUp takes in what is new: first the issuer, so that when followed has grown, both know.
-func (s *Spine) catchUp(ctx context.Context) error {
-	err := s.tellIssuer(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.trouble = err
-	close(s.moved)
-	s.moved = make(chan struct{})
-	return err
+// since returns the part of the news, which begins at from, that the issuer has not heard.
+func (n news) since(from, heard int64) issuer.Feed {
+	feed := issuer.Feed{From: heard, Leaves: n.leaves[heard-from:], Manifests: n.manifests, Checkpoint: n.checkpoint}
+	for _, e := range n.entries {
+		if e.Index >= heard {
+			feed.Entries = append(feed.Entries, e)
+		}
+	}
+	return feed
 }
 
-// tellIssuer brings the issuer to the newest checkpoint, and then the server's own view.
+func leavesUpTo(q *store.Query, from, size int64) ([]audit.Leaf, error) {
+	var leaves []audit.Leaf
+	for at := from; at < size; at = from + int64(len(leaves)) {
+		more, err := q.Leaves(at, int(min(page, size-at)))
+		if err != nil {
+			return nil, err
+		}
+		if len(more) == 0 {
+			return nil, brevet.Errorf(brevet.Refused, "the log has a checkpoint of %d events and only %d rows", size, at).
+				WithHint("rows were taken out of the database; brevet audit verify says more")
+		}
+		leaves = append(leaves, more...)
+	}
+	return leaves, nil
+}
+
+// tellIssuer brings first the issuer to the newest checkpoint, then the server's own view, so
+// that when followed has grown both know. Only Begin and followLog call it, one after the other.
 func (s *Spine) tellIssuer(ctx context.Context) error {
 	from := s.followedSize()
-	size, err := s.Issuer.Size(ctx)
+	heard, err := s.Issuer.Size(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := s.readNews(ctx, min(from, size))
+	n, err := s.readNews(ctx, min(from, heard))
 	if err != nil {
 		return err
 	}
-	if _, err := s.Issuer.Follow(ctx, issuer.Feed{}); err != nil {
+	if heard > n.size {
+		return brevet.Errorf(brevet.Refused, "the issuer has followed %d events and the log has %d: the database was put back", heard, n.size).
+			WithHint("restore the newest backup; nothing is given until the log goes on from where it was")
+	}
+	cosigned, err := s.Issuer.Follow(ctx, n.since(min(from, heard), heard))
+	if err != nil {
 		return err
 	}
-	state := s.State()
-	if state, err = state.Extend(n.manifests, n.entries...); err != nil {
+	state, err := s.State().Extend(n.manifests, n.entries...)
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state, s.followed = state, n.size
+	s.state, s.followed, s.cosigned = state, n.size, cosigned
 	return nil
 }
 

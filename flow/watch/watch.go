@@ -90,6 +90,15 @@ func (h *Hub) Wake(machine brevet.MachineID) {
 	h.wake(machine)
 }
 
+// WakeAll wakes the links of every gateway.
+func (h *Hub) WakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for machine := range h.links {
+		h.wake(machine)
+	}
+}
+
 func (h *Hub) wake(machine brevet.MachineID) {
 	for link := range h.links[machine] {
 		select {

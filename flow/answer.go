@@ -1,0 +1,224 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/fault"
+	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// Approve takes in the caller's signed yes to one exact request, and issues if it was the last
+// that was missing. Taken in twice, it is one approval.
+func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (RequestView, error) {
+	envelope, said, err := parse[statement.Approval](raw)
+	switch {
+	case err != nil:
+		return RequestView{}, err
+	case said.By != by.Person:
+		return RequestView{}, brevet.Errorf(brevet.Refused, "the approval is by %s, and you are %s", said.By, by.Person)
+	}
+	q, v := s.Store.Query(ctx), s.view()
+	r, err := q.RequestOf(string(said.Request))
+	if err != nil && brevet.KindOf(err) != brevet.NotFound {
+		return RequestView{}, err
+	}
+	if err != nil || !v.seesRequest(by, r) {
+		return RequestView{}, hidden("request", string(said.Request))
+	}
+	if answered, err := s.answered(q, r, string(envelope.ID())); err != nil || answered {
+		return s.orView(ctx, r, err)
+	}
+	if r.State != brevet.Waiting {
+		return RequestView{}, notOpen(r)
+	}
+	ev, err := s.evidence(ctx, q, r)
+	if err != nil {
+		return RequestView{}, err
+	}
+	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, &s.memory)
+	if err != nil {
+		return RequestView{}, err
+	}
+	if err := s.agree(ctx, by, r, raw, counted); err != nil {
+		return RequestView{}, err
+	}
+	return s.advanced(ctx, r.ID)
+}
+
+// answered reports whether the statement was handed in before.
+func (s *Spine) answered(q *store.Query, r brevet.Request, id string) (bool, error) {
+	answers, err := q.Approvals(r.ID)
+	for _, a := range answers {
+		if a.Statement == id {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+func (s *Spine) orView(ctx context.Context, r brevet.Request, err error) (RequestView, error) {
+	if err != nil {
+		return RequestView{}, err
+	}
+	return s.viewOf(ctx, r)
+}
+
+// notOpen says why a request can no longer be answered.
+func notOpen(r brevet.Request) error {
+	err := brevet.Errorf(brevet.Conflict, "%s is %s already", r.ID, r.State)
+	switch {
+	case r.State == brevet.Granted:
+		return err.WithHint("end the grant instead: brevet revoke %s", r.ID.Grant())
+	case r.Why != "":
+		return err.WithHint("%s", r.Why)
+	}
+	return err
+}
+
+// agree writes an approval that counts.
+func (s *Spine) agree(ctx context.Context, by brevet.Caller, r brevet.Request, raw []byte, a proof.Approval) error {
+	answer := brevet.Approval{
+		Statement: string(a.ID),
+		Request:   r.ID,
+		By:        a.By,
+		Stage:     int(a.Stage),
+		Agreed:    true,
+		Duration:  a.Duration,
+		Comment:   a.Comment,
+		Presence:  a.Presence,
+		Key:       a.Key.Fingerprint,
+		At:        time.UnixMicro(a.At).UTC(),
+	}
+	said := s.onRequest(s.event(string(statement.KindApproval), answer.Statement, by, fmt.Sprintf("%s agreed to %s for %s", a.By, r.ID, a.Duration.Duration())), r)
+	said.Statement, said.Detail = raw, map[string]any{"presence": a.Presence, "comment": a.Comment, "stage": a.Stage}
+	ready := s.onRequest(s.event("request.ready", string(r.ID), s.self(), "everybody whom "+string(r.ID)+" needed has agreed"), r)
+	due := s.Clock().Add(lead)
+	fault.Point("flow.approve")
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Request(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Waiting {
+			return nil, notOpen(now)
+		}
+		if err := t.AddApproval(answer); err != nil {
+			return nil, err
+		}
+		answers, err := t.Approvals(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if !complete(now.Decision.Stages, answers) {
+			_, err = t.UpdateRequest(now) // its version tells others that something happened
+			return []brevet.Event{said}, err
+		}
+		now.State = brevet.Ready
+		if _, err := t.UpdateRequest(now); err != nil {
+			return nil, err
+		}
+		return []brevet.Event{said, ready}, t.Enqueue(jobIssue, string(r.ID), due)
+	})
+	fault.Point("flow.approved")
+	return err
+}
+
+// complete reports whether every stage has its approvals, each person counted once. It decides
+// when the issuer is asked, who judges by the statements themselves.
+func complete(stages []brevet.Stage, answers []brevet.Approval) bool {
+	people := map[brevet.PersonID]bool{}
+	counted := make([]int, len(stages))
+	for _, a := range answers {
+		if a.Agreed && !people[a.By] && a.Stage >= 0 && a.Stage < len(stages) {
+			people[a.By] = true
+			counted[a.Stage]++
+		}
+	}
+	for i, stage := range stages {
+		if counted[i] < stage.Count {
+			return false
+		}
+	}
+	return len(stages) > 0
+}
+
+// Refuse takes in a signed revocation of a request: the no of somebody who was asked or may
+// revoke, or its requester's cancelling.
+func (s *Spine) Refuse(ctx context.Context, by brevet.Caller, raw []byte) (RequestView, error) {
+	v := s.view()
+	rev, err := s.revocation(v, by, raw, statement.RevokeRequest)
+	if err != nil {
+		return RequestView{}, err
+	}
+	q := s.Store.Query(ctx)
+	r, err := q.RequestOf(rev.Subject)
+	if err != nil && brevet.KindOf(err) != brevet.NotFound {
+		return RequestView{}, err
+	}
+	if err != nil || !v.seesRequest(by, r) {
+		return RequestView{}, hidden("request", rev.Subject)
+	}
+	if err := v.mayRefuse(by, r); err != nil {
+		return RequestView{}, err
+	}
+	if err := s.refuse(ctx, by, r, rev, raw); err != nil {
+		return RequestView{}, err
+	}
+	s.takeBack(ctx, raw)
+	return s.advanced(ctx, r.ID)
+}
+
+// mayRefuse says whether the caller may say no: the requester, who cancels, whoever was asked, and
+// whoever may revoke.
+func (v view) mayRefuse(by brevet.Caller, r brevet.Request) error {
+	if r.Person == by.Person || v.answers(by, r) {
+		return nil
+	}
+	return v.may(by, policy.Question{Action: brevet.ActRevoke, Of: r.Person, Role: r.Role, Targets: r.Targets})
+}
+
+// refuse ends an open request by a no.
+func (s *Spine) refuse(ctx context.Context, by brevet.Caller, r brevet.Request, rev revoked, raw []byte) error {
+	state, kind := brevet.Denied, "request.refused"
+	why := fmt.Sprintf("%s said no: %s", by.Person, rev.Reason)
+	if r.Person == by.Person {
+		state, kind, why = brevet.Cancelled, "request.cancelled", fmt.Sprintf("%s took it back", by.Person)
+		if rev.Reason != "" {
+			why += ": " + rev.Reason
+		}
+	}
+	events := []brevet.Event{
+		s.onRequest(s.revocationEvent(rev, by, raw, why), r),
+		s.onRequest(s.event(kind, string(r.ID), by, why), r),
+	}
+	answer := brevet.Approval{
+		Statement: string(rev.ID), Request: r.ID, By: by.Person, Stage: -1, Comment: rev.Reason,
+		Presence: rev.presence, Key: rev.key, At: time.UnixMicro(rev.At).UTC(),
+	}
+	fault.Point("flow.refuse")
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Request(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State.Final() {
+			return nil, notOpen(now)
+		}
+		now.State, now.Why = state, why
+		if _, err := t.UpdateRequest(now); err != nil {
+			return nil, err
+		}
+		if err := t.Withdraw(jobIssue, string(r.ID)); err != nil {
+			return nil, err
+		}
+		return events, t.AddApproval(answer)
+	})
+	fault.Point("flow.refused")
+	return err
+}

@@ -1,0 +1,137 @@
+package flow
+
+import (
+	"context"
+	"slices"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// evidence is a request as the log has it. The rows are for finding it; what counts is what was signed.
+type evidence struct {
+	row     brevet.Request
+	request statement.Request
+	proof.Evidence
+}
+
+// bundle returns the evidence as the issuer wants it.
+func (e evidence) bundle() ([]byte, error) {
+	var approvals []statement.Envelope
+	for _, a := range e.Approvals {
+		approvals = append(approvals, a.Envelope)
+	}
+	return proof.NewEvidence(e.Request.Envelope, approvals, e.Claimed).Marshal()
+}
+
+// evidence reads what a request rests on. A row that does not say what its statement says was
+// changed in the database: that is told, and refused.
+func (s *Spine) evidence(ctx context.Context, q *store.Query, row brevet.Request) (evidence, error) {
+	e, err := s.readEvidence(q, row)
+	if brevet.KindOf(err) == brevet.Refused {
+		event := s.failure("log.mismatch", string(row.ID), s.self(), "the rows of "+string(row.ID)+" do not say what was signed")
+		event.Request = row.ID
+		event.Detail = map[string]any{"error": err.Error()}
+		s.tell(ctx, event)
+	}
+	return e, err
+}
+
+func (s *Spine) readEvidence(q *store.Query, row brevet.Request) (evidence, error) {
+	e := evidence{row: row}
+	entry, envelope, err := logged(q, row.Statement)
+	if err != nil {
+		return e, err
+	}
+	if e.request, err = statement.Open[statement.Request](envelope); err != nil {
+		return e, changed(entry.Index, err)
+	}
+	if err := agree(row, e.request, envelope.RequestID(e.request)); err != nil {
+		return e, err
+	}
+	e.Request = proof.Entry{Index: entry.Index, Envelope: envelope}
+	answers, err := q.Approvals(row.ID)
+	if err != nil {
+		return e, err
+	}
+	for _, a := range answers {
+		if !a.Agreed {
+			continue
+		}
+		entry, envelope, err := logged(q, a.Statement)
+		if err != nil {
+			return e, err
+		}
+		e.Approvals = append(e.Approvals, proof.Entry{Index: entry.Index, Envelope: envelope})
+	}
+	slices.SortFunc(e.Approvals, func(a, b proof.Entry) int { return int(a.Index - b.Index) })
+	e.Claimed, err = s.claimed(q, row.ID)
+	return e, err
+}
+
+// logged returns the statement with the id, as it stands in the log.
+func logged(q *store.Query, id string) (store.Entry, statement.Envelope, error) {
+	entry, err := q.Statement(id)
+	if brevet.KindOf(err) == brevet.NotFound {
+		return entry, statement.Envelope{}, brevet.Errorf(brevet.Refused, "the log has no statement %.16s…, which the database names", id).Because(err)
+	}
+	if err != nil {
+		return entry, statement.Envelope{}, err
+	}
+	envelope, err := envelopeOf(entry)
+	return entry, envelope, err
+}
+
+// agree compares a row with the statement that it was made of.
+func agree(row brevet.Request, said statement.Request, id brevet.RequestID) error {
+	for _, field := range []struct {
+		name string
+		same bool
+	}{
+		{"id", row.ID == id},
+		{"person", row.Person == said.Person},
+		{"role", row.Role == said.Role},
+		{"targets", slices.Equal(row.Targets, said.Targets)},
+		{"logins", slices.Equal(row.Logins, said.Logins)},
+		{"duration", row.Duration == said.Duration},
+		{"reason", row.Reason == said.Reason},
+		{"ticket", row.Ticket == said.Ticket},
+		{"holder", row.Holder == said.Holder.Machine},
+		{"way", row.Via == said.Via},
+	} {
+		if !field.same {
+			return brevet.Errorf(brevet.Refused, "the %s of %s was changed in the database", field.name, row.ID).
+				WithHint("brevet audit verify shows what else was")
+		}
+	}
+	return nil
+}
+
+// claimed returns what the server claimed of the request when it took it in. It is kept with the
+// proof that will become of it.
+func (s *Spine) claimed(q *store.Query, id brevet.RequestID) (policy.Claimed, error) {
+	raw, err := q.Bundle(id.Grant())
+	if err != nil {
+		return policy.Claimed{}, err
+	}
+	bundle, err := proof.Parse(raw)
+	if err != nil {
+		return policy.Claimed{}, brevet.Errorf(brevet.Refused, "what was claimed of %s was changed in the database", id).Because(err)
+	}
+	kept, err := bundle.Evidence(func(proof.Record) int64 { return 0 })
+	return kept.Claimed, err
+}
+
+// parse reads a statement of one kind that somebody handed in.
+func parse[T statement.Payload](raw []byte) (statement.Envelope, T, error) {
+	var none T
+	envelope, err := statement.Parse(raw)
+	if err != nil {
+		return envelope, none, err
+	}
+	said, err := statement.Open[T](envelope)
+	return envelope, said, err
+}

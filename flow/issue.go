@@ -1,0 +1,288 @@
+package flow
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/fault"
+	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// issuing bounds how long somebody who asked or agreed waits for the issuer. What is not done by
+// then, a worker finishes.
+const issuing = 10 * time.Second
+
+// advanced issues what is ready and returns how the request then stands. That the issuer does not
+// answer is no failure of the one who asked: the job for it stands in the database.
+func (s *Spine) advanced(ctx context.Context, id brevet.RequestID) (RequestView, error) {
+	r, err := s.Store.Query(ctx).Request(id)
+	if err != nil {
+		return RequestView{}, err
+	}
+	if r.State == brevet.Ready {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuing)
+		defer cancel()
+		if err := s.issue(ctx, id); err != nil {
+			s.Log.WarnContext(ctx, "a grant was not issued at once; it will be tried again", "request", id, "error", err)
+		}
+		if r, err = s.Store.Query(ctx).Request(id); err != nil {
+			return RequestView{}, err
+		}
+	}
+	return s.viewOf(ctx, r)
+}
+
+// issue brings a request that is ready to its grant, from wherever it stands. It may run again, and
+// beside itself: each step is one move that only one can make.
+func (s *Spine) issue(ctx context.Context, id brevet.RequestID) error {
+	r, err := s.Store.Query(ctx).Request(id)
+	if err != nil {
+		return err
+	}
+	if r.State == brevet.Ready {
+		if r, err = s.intend(ctx, r); err != nil || r.State != brevet.Granted {
+			return err
+		}
+	}
+	if r.State != brevet.Granted {
+		return nil // somebody ended it meanwhile
+	}
+	return s.give(ctx, r)
+}
+
+// intend has the issuer say what it will give, and makes that durable: from then on the request is
+// spent, and nothing else can be given for it.
+func (s *Spine) intend(ctx context.Context, r brevet.Request) (brevet.Request, error) {
+	ev, err := s.evidence(ctx, s.Store.Query(ctx), r)
+	if err != nil {
+		return s.refusedByIssuer(ctx, r, err)
+	}
+	last := ev.Request.Index
+	for _, a := range ev.Approvals {
+		last = max(last, a.Index)
+	}
+	if err := s.await(ctx, last+1); err != nil {
+		return r, err
+	}
+	bundle, err := ev.bundle()
+	if err != nil {
+		return r, err
+	}
+	raw, err := s.Issuer.Prepare(ctx, bundle)
+	if err != nil {
+		return s.refusedByIssuer(ctx, r, err)
+	}
+	envelope, intent, err := parse[statement.Intent](raw)
+	if err != nil {
+		return r, err
+	}
+	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, intent.Duration.Duration())), r)
+	event.Statement, event.Grant = raw, r.ID.Grant()
+	event.Detail = map[string]any{"intent": envelope.ID(), "policies": intent.Policies}
+	grant := grantOf(r, envelope.ID(), intent)
+	fault.Point("flow.intend")
+	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Request(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Ready {
+			return nil, errOvertaken
+		}
+		now.State = brevet.Granted
+		if r, err = t.UpdateRequest(now); err != nil {
+			return nil, err
+		}
+		if err := t.AddGrant(grant); err != nil {
+			return nil, err
+		}
+		return []brevet.Event{event}, t.PutBundle(grant.ID, bundle)
+	})
+	fault.Point("flow.intended")
+	if errors.Is(err, errOvertaken) {
+		return s.Store.Query(ctx).Request(r.ID)
+	}
+	return r, err
+}
+
+// errOvertaken says that somebody else has moved what was to be moved.
+var errOvertaken = errors.New("overtaken")
+
+func grantOf(r brevet.Request, id statement.ID, intent statement.Intent) brevet.Grant {
+	from := time.UnixMicro(intent.At).UTC()
+	return brevet.Grant{
+		ID:      r.ID.Grant(),
+		Request: r.ID,
+		Intent:  string(id),
+		State:   brevet.Issuing,
+		Person:  intent.Person,
+		Role:    intent.Role,
+		Targets: intent.Targets,
+		Logins:  intent.Logins,
+		Holder:  intent.Holder.Machine,
+		From:    from,
+		To:      from.Add(intent.Duration.Duration()),
+	}
+}
+
+// refusedByIssuer ends a request that the issuer, or the look at its rows, said no to: people and
+// policy had agreed by what the database said, so somebody should look. Whatever is no such no is
+// returned, to be tried again.
+func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause error) (brevet.Request, error) {
+	if brevet.KindOf(cause) != brevet.Refused {
+		return r, cause
+	}
+	message, _ := brevet.MessageOf(cause)
+	why := "the issuer refused: " + message
+	finding := s.onRequest(s.failure("issuer.refused", string(r.ID), s.self(), why), r)
+	finding.Detail = map[string]any{"error": cause.Error()}
+	refused := s.onRequest(s.failure("request.refused", string(r.ID), s.self(), why), r)
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Request(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Ready {
+			return nil, errOvertaken
+		}
+		now.State, now.Why = brevet.Denied, why
+		if r, err = t.UpdateRequest(now); err != nil {
+			return nil, err
+		}
+		return []brevet.Event{finding, refused}, t.Withdraw(jobIssue, string(r.ID))
+	})
+	if errors.Is(err, errOvertaken) {
+		return s.Store.Query(ctx).Request(r.ID)
+	}
+	return r, err
+}
+
+// give has the issuer give what its intent says, and makes the grant live.
+func (s *Spine) give(ctx context.Context, r brevet.Request) error {
+	q := s.Store.Query(ctx)
+	g, err := q.Grant(r.ID.Grant())
+	if err != nil || g.State != brevet.Issuing {
+		return err
+	}
+	result, err := s.issued(ctx, q, r, g)
+	if brevet.KindOf(err) == brevet.Refused {
+		return s.notGiven(ctx, r, g, err)
+	}
+	if err != nil {
+		return err
+	}
+	envelope, given, err := parse[statement.Grant](result.Grant)
+	if err != nil {
+		return err
+	}
+	credential, err := credentialOf(given, result)
+	if err != nil {
+		return err
+	}
+	g.State, g.Statement = brevet.Live, string(envelope.ID())
+	g.From, g.To = time.UnixMicro(given.From).UTC(), time.UnixMicro(given.To).UTC()
+	event := s.event(string(statement.KindGrant), g.Statement, s.self(), fmt.Sprintf("%s has %s on %s until %s", g.Person, g.Role, list(g.Targets), g.To.Format(time.RFC3339)))
+	event.Statement, event.Request, event.Grant, event.About = result.Grant, r.ID, g.ID, g.Person
+	event.Detail = map[string]any{"serial": given.Serial, "from": g.From, "to": g.To}
+	fault.Point("flow.give")
+	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Grant(g.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Issuing {
+			return nil, errOvertaken
+		}
+		g.Version = now.Version
+		if _, err := t.UpdateGrant(g); err != nil {
+			return nil, err
+		}
+		if err := t.PutCredential(g.ID, credential); err != nil {
+			return nil, err
+		}
+		return []brevet.Event{event}, t.Withdraw(jobIssue, string(r.ID))
+	})
+	fault.Point("flow.given")
+	if err == nil {
+		s.alive.began(g)
+	}
+	if errors.Is(err, errOvertaken) {
+		return nil
+	}
+	return err
+}
+
+// issued hands the issuer its intent, as the log has it, with what it rests on.
+func (s *Spine) issued(ctx context.Context, q *store.Query, r brevet.Request, g brevet.Grant) (issuer.Result, error) {
+	entry, err := q.IntentOf(r.Statement)
+	if err != nil {
+		return issuer.Result{}, err
+	}
+	if err := s.await(ctx, entry.Index+1); err != nil {
+		return issuer.Result{}, err
+	}
+	bundle, err := q.Bundle(g.ID)
+	if err != nil {
+		return issuer.Result{}, err
+	}
+	return s.Issuer.Issue(ctx, entry.Statement, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}, bundle)
+}
+
+func credentialOf(g statement.Grant, result issuer.Result) (brevet.Credential, error) {
+	digest := sha256.Sum256(result.Certificate)
+	if hex.EncodeToString(digest[:]) != g.Cert {
+		return brevet.Credential{}, fmt.Errorf("the issuer's certificate is not the one of its grant %s", g.ID)
+	}
+	serial, err := strconv.ParseUint(g.Serial, 10, 64)
+	if err != nil {
+		return brevet.Credential{}, fmt.Errorf("serial of the certificate: %w", err)
+	}
+	return brevet.Credential{Kind: "ssh-certificate", Serial: serial, Public: result.Certificate, To: time.UnixMicro(g.To).UTC()}, nil
+}
+
+// notGiven ends a grant that the issuer would not give after all: something that it rests on was
+// revoked or changed in between, or the rows were.
+func (s *Spine) notGiven(ctx context.Context, r brevet.Request, g brevet.Grant, cause error) error {
+	message, _ := brevet.MessageOf(cause)
+	why := "the issuer refused: " + message
+	finding := s.onRequest(s.failure("issuer.refused", string(r.ID), s.self(), why), r)
+	finding.Grant, finding.Detail = g.ID, map[string]any{"error": cause.Error()}
+	over := s.onGrant(s.failure("grant.ended", string(g.ID), s.self(), why), g)
+	at := s.Clock()
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Grant(g.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Issuing {
+			return nil, errOvertaken
+		}
+		now.State, now.EndedAt, now.EndedBy, now.EndReason = brevet.Ending, at, string(s.Server), why
+		if now, err = t.UpdateGrant(now); err != nil {
+			return nil, err
+		}
+		now.State, now.ClosedAt = brevet.Ended, at // nothing was ever given
+		if _, err := t.UpdateGrant(now); err != nil {
+			return nil, err
+		}
+		return []brevet.Event{finding, over}, t.Withdraw(jobIssue, string(r.ID))
+	})
+	if errors.Is(err, errOvertaken) {
+		return nil
+	}
+	return err
+}
+
+// onGrant says in an event which grant it is about.
+func (s *Spine) onGrant(e brevet.Event, g brevet.Grant) brevet.Event {
+	e.Grant, e.Request, e.About = g.ID, g.Request, g.Person
+	return e
+}

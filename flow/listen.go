@@ -1,0 +1,175 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// Order is something that a gateway is to do.
+type Order struct {
+	// Grant or Session is to be ended, for the Reason, and confirmed.
+	Grant   brevet.GrantID
+	Session brevet.SessionID
+	Reason  string
+	// Watch: these people watch Session from now on; none, nobody does any more.
+	Watch    bool
+	Watchers []brevet.PersonID
+}
+
+// KeepAlive reports whether the order asks for nothing, but shows that somebody is there.
+func (o Order) KeepAlive() bool { return o.Grant == "" && o.Session == "" }
+
+const (
+	// keepAlive is how often a gateway hears something.
+	keepAlive = 5 * time.Second
+	// remind is how often an order is given again that is not yet confirmed.
+	remind = 10 * time.Second
+)
+
+// Listen gives the calling gateway its orders, for as long as ctx lasts and send succeeds. What is
+// owed stands in the database: it is given again to a gateway that comes back. live are the
+// sessions that the gateway has; others that the database takes for live were lost with its process.
+func (s *Spine) Listen(ctx context.Context, by brevet.Caller, address string, live []brevet.SessionID, send func(Order) error) error {
+	link := s.Hub.Join(by.Machine, address)
+	defer link.Leave()
+	joined := s.event("gateway.joined", string(by.Machine), by, string(by.Machine)+" is connected")
+	joined.Detail = map[string]any{"address": address, "live_sessions": len(live)}
+	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{joined}, nil }); err != nil {
+		return err
+	}
+	defer func() {
+		s.tell(ctx, s.event("gateway.left", string(by.Machine), by, string(by.Machine)+" is no longer heard"))
+	}()
+	if err := s.closeLost(ctx, by, live); err != nil {
+		return err
+	}
+	o := overseer{spine: s, by: by, send: send, given: map[string]time.Time{}, watched: map[brevet.SessionID]string{}}
+	pulse := time.NewTicker(keepAlive)
+	defer pulse.Stop()
+	for {
+		if err := o.giveOrders(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-link.Woken():
+		case <-pulse.C:
+			if err := o.beat(ctx, address); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// closeLost ends the sessions that the gateway does not have any more.
+func (s *Spine) closeLost(ctx context.Context, by brevet.Caller, live []brevet.SessionID) error {
+	rows, err := s.Store.Query(ctx).Sessions(store.SessionFilter{Machine: by.Machine, Live: true, Page: store.Page{Limit: store.MaxPage}})
+	if err != nil {
+		return err
+	}
+	for _, session := range rows {
+		if slices.Contains(live, session.ID) {
+			continue
+		}
+		if err := s.endSession(ctx, by, session, s.Clock(), "its gateway was restarted"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overseer is one gateway's stream of orders.
+type overseer struct {
+	spine   *Spine
+	by      brevet.Caller
+	send    func(Order) error
+	given   map[string]time.Time // when an order was last given
+	watched map[brevet.SessionID]string
+}
+
+// beat shows that somebody is there, both ways.
+func (o *overseer) beat(ctx context.Context, address string) error {
+	if err := o.send(Order{}); err != nil {
+		return err
+	}
+	now := o.spine.Clock()
+	err := o.spine.Store.Work(ctx, func(w *store.Work) error {
+		return w.Beat(store.Heartbeat{Machine: o.by.Machine, Address: address, At: now})
+	})
+	if err != nil {
+		o.spine.Log.WarnContext(ctx, "a heartbeat was not written", "machine", o.by.Machine, "error", err)
+	}
+	return nil
+}
+
+// giveOrders gives what is owed now, each again only after a while. A database that does not
+// answer is no reason to let the gateway go: it keeps what it has.
+func (o *overseer) giveOrders(ctx context.Context) error {
+	q := o.spine.Store.Query(ctx)
+	grants, err := q.Grants(store.GrantFilter{State: brevet.Ending, Holder: o.by.Machine, Page: store.Page{Limit: store.MaxPage}})
+	if err != nil {
+		return o.unread(ctx, err)
+	}
+	sessions, err := q.Sessions(store.SessionFilter{Machine: o.by.Machine, Ending: true, Page: store.Page{Limit: store.MaxPage}})
+	if err != nil {
+		return o.unread(ctx, err)
+	}
+	for _, g := range grants {
+		if err := o.give(string(g.ID), Order{Grant: g.ID, Reason: g.EndReason}); err != nil {
+			return err
+		}
+	}
+	for _, session := range sessions {
+		if err := o.give(string(session.ID), Order{Session: session.ID, Reason: session.EndReason}); err != nil {
+			return err
+		}
+	}
+	return o.giveWatchers()
+}
+
+func (o *overseer) unread(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		o.spine.Log.WarnContext(ctx, "orders cannot be read", "machine", o.by.Machine, "error", err)
+	}
+	return nil
+}
+
+func (o *overseer) give(key string, order Order) error {
+	now := time.Now()
+	if last, given := o.given[key]; given && now.Sub(last) < remind {
+		return nil
+	}
+	o.given[key] = now
+	if len(o.given) > 4*store.MaxPage { // confirmed long ago, most of them
+		o.given = map[string]time.Time{key: now}
+	}
+	return o.send(order)
+}
+
+// giveWatchers tells which sessions are watched, where that has changed.
+func (o *overseer) giveWatchers() error {
+	current := o.spine.Hub.Watchers(o.by.Machine)
+	for id, people := range current {
+		if known := fmt.Sprint(people); o.watched[id] != known {
+			o.watched[id] = known
+			if err := o.send(Order{Session: id, Watch: true, Watchers: people}); err != nil {
+				return err
+			}
+		}
+	}
+	for id := range o.watched {
+		if _, still := current[id]; !still {
+			delete(o.watched, id)
+			if err := o.send(Order{Session: id, Watch: true}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,434 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/fault"
+	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// Roster returns the statements of the roster chain after the number, in order. They are public
+// to whoever reaches the server: each is verified from the pinned root.
+func (s *Spine) Roster(ctx context.Context, after int64) ([][]byte, error) {
+	var statements [][]byte
+	q := s.Store.Query(ctx)
+	for from := int64(0); ; {
+		entries, err := q.Statements(rosterKinds, from, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			from = e.Index + 1
+			if after--; after < 0 {
+				statements = append(statements, e.Statement)
+			}
+		}
+		if len(entries) < page {
+			return statements, nil
+		}
+	}
+}
+
+// People lists everybody of the roster, for those who administer, audit or answer for anybody:
+// whoever may see requests of others must know whose they are. Everybody else sees themselves.
+func (s *Spine) People(ctx context.Context, by brevet.Caller) ([]PersonView, error) {
+	v := s.view()
+	all := v.audits(by) || v.administers(by, policy.SystemPeople) == nil
+	var views []PersonView
+	for _, id := range v.Roster.People() {
+		if all || id == by.Person {
+			views = append(views, v.person(id))
+		}
+	}
+	return views, nil
+}
+
+// Person returns one of them.
+func (s *Spine) Person(ctx context.Context, by brevet.Caller, id brevet.PersonID) (PersonView, error) {
+	v := s.view()
+	_, there := v.Roster.Identity(id)
+	if !there || id != by.Person && !v.audits(by) && v.administers(by, policy.SystemPeople) != nil {
+		return PersonView{}, hidden("person", string(id))
+	}
+	return v.person(id), nil
+}
+
+func (v view) person(id brevet.PersonID) PersonView {
+	kind, _ := v.Roster.Identity(id)
+	suspension, _ := v.Suspended(id, v.size)
+	view := PersonView{
+		ID: id, Kind: kind, Owner: v.Roster.Owner(id, v.size), Groups: v.groupsOf(id),
+		Suspension: string(suspension), Founder: v.Roster.Founder(id),
+	}
+	for _, k := range v.Roster.KeysOf(id) {
+		key := KeyView{
+			Fingerprint: k.Fingerprint, Public: k.Public.Public, Retired: k.Retired < v.size,
+			From: time.UnixMicro(k.From).UTC(), Until: time.UnixMicro(k.Until).UTC(),
+		}
+		for _, use := range k.Uses {
+			key.Uses = append(key.Uses, string(use))
+		}
+		view.Keys = append(view.Keys, key)
+	}
+	return view
+}
+
+// Machines lists the machines of the roster, and how they are.
+func (s *Spine) Machines(ctx context.Context, by brevet.Caller) ([]MachineView, error) {
+	v := s.view()
+	q := s.Store.Query(ctx)
+	beats, err := q.Heartbeats()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[brevet.MachineID]store.Heartbeat{}
+	for _, b := range beats {
+		seen[b.Machine] = b
+	}
+	connected := s.Hub.Connected()
+	var views []MachineView
+	for _, use := range []statement.MachineUse{statement.MachineGateway, statement.MachineIssuer, statement.MachineLog, statement.MachineRecorder} {
+		for _, m := range v.Roster.Machines(use, v.size) {
+			view := MachineView{ID: m.Name, Use: string(m.Use), SeenAt: seen[m.Name].At}
+			_, view.Connected = connected[m.Name]
+			live, err := q.Sessions(store.SessionFilter{Machine: m.Name, Live: true, Page: store.Page{Limit: store.MaxPage}})
+			if err != nil {
+				return nil, err
+			}
+			view.Sessions = len(live)
+			views = append(views, view)
+		}
+	}
+	return views, nil
+}
+
+// Invite keeps an invitation, whose code the caller has made: here is only its digest.
+func (s *Spine) Invite(ctx context.Context, by brevet.Caller, i store.Invitation) error {
+	v := s.view()
+	if err := v.administers(by, policy.SystemPeople); err != nil {
+		return err
+	}
+	if err := brevet.CheckName("person", string(i.Person)); err != nil {
+		return err
+	}
+	switch kind, there := v.Roster.Identity(i.Person); {
+	case there && kind != i.Kind:
+		return brevet.Errorf(brevet.Conflict, "%s is a %s", i.Person, kind)
+	case i.Kind != brevet.Person && i.Kind != brevet.Workload:
+		return brevet.Errorf(brevet.Invalid, "kind: %s is neither person nor workload", brevet.Quote(string(i.Kind)))
+	case (i.Kind == brevet.Workload) != (i.Owner != ""):
+		return brevet.Errorf(brevet.Invalid, "owner: a workload has a person as its owner, and a person has none")
+	case len(i.Uses) == 0:
+		return brevet.Errorf(brevet.Invalid, "uses: say what the key is for: request, approve, administer, catalog")
+	}
+	for _, use := range i.Uses {
+		if !strings.Contains(" request approve administer catalog ", " "+use+" ") {
+			return brevet.Errorf(brevet.Invalid, "uses: there is no use %s", brevet.Quote(use)).WithHint("request, approve, administer, catalog")
+		}
+	}
+	i.CreatedBy, i.CreatedAt = by.Person, v.now
+	event := s.event("invitation.created", string(i.Person), by, fmt.Sprintf("%s invited %s", by.Person, i.Person))
+	event.About, event.Detail = i.Person, map[string]any{"uses": i.Uses, "kind": i.Kind, "owner": i.Owner, "until": i.ExpiresAt}
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		return []brevet.Event{event}, t.AddInvitation(i)
+	})
+	return err
+}
+
+// Invitations lists the invitations that are open or wait for an administrator's signature.
+func (s *Spine) Invitations(ctx context.Context, by brevet.Caller) ([]store.Invitation, error) {
+	v := s.view()
+	if err := v.administers(by, policy.SystemPeople); err != nil {
+		return nil, err
+	}
+	return s.Store.Query(ctx).OpenInvitations(store.MaxPage)
+}
+
+// mostMisses is how often a code may be answered without showing possession.
+const mostMisses = 5
+
+// AnswerInvitation offers a key with a one-time code, whose digest is given. The caller has not
+// signed in. Every flaw has one answer, so that codes cannot be told apart by guessing.
+func (s *Spine) AnswerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
+	err := s.answerInvitation(ctx, by, digest, person, publicKey, possession)
+	switch brevet.KindOf(err) {
+	case brevet.Refused, brevet.NotFound, brevet.Conflict:
+		if err == nil {
+			break
+		}
+		event := s.failure("invitation.refused", "", by, "a one-time code was not accepted")
+		event.Subject = string(event.ID)
+		event.Detail = map[string]any{"source": by.Source.String(), "person": person, "error": err.Error()}
+		s.tell(ctx, event)
+		return "", brevet.Errorf(brevet.Refused, "this code was not accepted").Because(err).
+			WithHint("it may be mistyped, used, or too old: ask whoever invited you for a new one")
+	}
+	if err != nil {
+		return "", err
+	}
+	return "waiting", nil
+}
+
+func (s *Spine) answerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) error {
+	i, err := s.Store.Query(ctx).Invitation(digest)
+	if err != nil {
+		return err
+	}
+	v := s.view()
+	key, err := statement.ParseSSHKey(publicKey)
+	if err != nil {
+		return err
+	}
+	enrolment := statement.Enrolment{Person: i.Person, Key: key, Code: digest, Possession: possession}
+	_, err = enrolment.CheckPossession(s.Root)
+	switch {
+	case i.Attempts >= mostMisses:
+		return brevet.Errorf(brevet.Refused, "it was tried too often")
+	case i.Person != person || err != nil:
+		miss := s.Store.Work(ctx, func(w *store.Work) error {
+			_, err := w.MissInvitation(digest)
+			return err
+		})
+		return brevet.Errorf(brevet.Refused, "possession of the key was not shown").Because(errors.Join(err, miss))
+	}
+	fingerprint, err := statement.Fingerprint(key)
+	if err != nil {
+		return err
+	}
+	if known, there := v.Roster.Key(fingerprint, v.size); there && known.Person != i.Person {
+		return brevet.Errorf(brevet.Refused, "the key is somebody else's")
+	}
+	event := s.event("invitation.answered", string(i.Person), by, fmt.Sprintf("a key was offered for %s", i.Person))
+	event.About, event.Detail = i.Person, map[string]any{"key": fingerprint, "source": by.Source.String()}
+	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		return []brevet.Event{event}, t.AnswerInvitation(digest, key.Public, possession, v.now)
+	})
+	return err
+}
+
+// tries is how often a statement of a chain is tried when another one got ahead of it.
+const tries = 3
+
+// AppendRoster takes in a statement of the roster chain. Its signatures are the right to it,
+// whoever hands it in.
+func (s *Spine) AppendRoster(ctx context.Context, by brevet.Caller, raw []byte) (id string, number int64, err error) {
+	envelope, err := statement.Parse(raw)
+	if err != nil {
+		return "", 0, err
+	}
+	kind, err := envelope.Kind()
+	if err != nil {
+		return "", 0, err
+	}
+	if !isRoster(kind) {
+		return "", 0, brevet.Errorf(brevet.Invalid, "a %s statement is not one of the roster", kind)
+	}
+	v := s.view()
+	if v.Roster.Knows(envelope.ID()) {
+		_, number := v.Roster.Head()
+		return string(envelope.ID()), number, nil // handed in before
+	}
+	event, codes, err := s.rosterEvent(by, kind, envelope, raw)
+	if err != nil {
+		return "", 0, err
+	}
+	commit, err := s.append(ctx, envelope, nil, event, func(t *store.Tx) error {
+		for _, code := range codes {
+			if err := t.CloseInvitation(code, string(envelope.ID()), v.now); err != nil && brevet.KindOf(err) != brevet.Conflict {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", 0, err
+	}
+	if err := s.await(ctx, commit.Size); err != nil {
+		return "", 0, err
+	}
+	s.review(ctx, by)
+	_, number = s.view().Roster.Head()
+	return string(envelope.ID()), number, nil
+}
+
+func isRoster(kind statement.Kind) bool {
+	for _, k := range rosterKinds {
+		if k == string(kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// rosterEvent tells of a roster statement: who is concerned, and what was before.
+func (s *Spine) rosterEvent(by brevet.Caller, kind statement.Kind, envelope statement.Envelope, raw []byte) (brevet.Event, []string, error) {
+	payload, err := statement.OpenAny(envelope)
+	if err != nil {
+		return brevet.Event{}, nil, err
+	}
+	v := s.view()
+	event := s.event(string(kind), string(envelope.ID()), by, "")
+	event.Statement = raw
+	var codes []string
+	switch p := payload.(type) {
+	case statement.Enrol:
+		var people []string
+		for _, e := range p.Enrolments {
+			people = append(people, string(e.Person))
+			codes = append(codes, e.Code)
+		}
+		event.Message = "keys were enrolled for " + strings.Join(people, ", ")
+		event.Detail = map[string]any{"enrolled": people}
+		if len(people) == 1 {
+			event.About = brevet.PersonID(people[0])
+			event.Detail = map[string]any{"enrolled": people, "before": v.person(event.About)}
+		}
+	case statement.Retire:
+		event.About, event.Message = p.Person, fmt.Sprintf("key %s of %s was retired: %s", p.Key, p.Person, p.Reason)
+		event.Detail = map[string]any{"before": v.person(p.Person)}
+	case statement.Reinstate:
+		event.About, event.Message = p.Person, fmt.Sprintf("%s was reinstated: %s", p.Person, p.Reason)
+		event.Detail = map[string]any{"before": v.person(p.Person)}
+	case statement.Machine:
+		before, _ := v.Roster.Machine(p.Name, v.size)
+		event.Message = fmt.Sprintf("the %s %s is the organisation's own, with %d keys", p.Use, p.Name, len(p.Keys))
+		event.Detail = map[string]any{"before": before, "after": p}
+	case statement.Root:
+		event.Message = fmt.Sprintf("the root has %d founders and a threshold of %d", len(p.Founders), p.Threshold)
+		event.Detail = map[string]any{"before": v.Roster.Root(), "after": p}
+	}
+	return event, codes, nil
+}
+
+// append puts a statement of a chain into the log, if it extends what is in force there at that
+// very place. What does not extend it must never get in: nobody could follow the log past it.
+func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifests map[string][]byte, event brevet.Event, also func(*store.Tx) error) (store.Commit, error) {
+	for try := 1; ; try++ {
+		v := s.view()
+		entry := proof.Pending(envelope, v.size)
+		entry.NotBefore = v.now.UnixMicro()
+		if _, err := v.Extend(manifests, entry); err != nil {
+			return store.Commit{}, err
+		}
+		fault.Point("flow.append")
+		commit, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+			ahead, err := t.Statements(trusted, v.size, 1)
+			if err != nil {
+				return nil, err
+			}
+			if len(ahead) > 0 {
+				return nil, errOvertaken
+			}
+			return []brevet.Event{event}, also(t)
+		})
+		fault.Point("flow.appended")
+		if !errors.Is(err, errOvertaken) {
+			return commit, err
+		}
+		if try == tries {
+			return commit, brevet.Errorf(brevet.Conflict, "others changed roster, catalog or revocations meanwhile").WithHint("try again")
+		}
+		if err := s.await(ctx, s.Store.Size()); err != nil {
+			return commit, err
+		}
+	}
+}
+
+// Suspend takes in the caller's signed revocation of a person: every grant and session of theirs
+// ends at once, their open requests are refused, and their sign-ins are over.
+func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte) (PersonView, int, error) {
+	v := s.view()
+	rev, err := s.revocation(v, by, raw, statement.RevokePerson)
+	if err != nil {
+		return PersonView{}, 0, err
+	}
+	if err := v.administers(by, policy.SystemPeople); err != nil {
+		return PersonView{}, 0, err
+	}
+	person := brevet.PersonID(rev.Subject)
+	_, there := v.Roster.Identity(person)
+	_, already := v.Suspended(person, v.size)
+	switch {
+	case !there:
+		return PersonView{}, 0, hidden("person", rev.Subject)
+	case person == by.Person:
+		return PersonView{}, 0, brevet.Errorf(brevet.Refused, "nobody suspends themselves").WithHint("another administrator does it")
+	case already:
+		return PersonView{}, 0, brevet.Errorf(brevet.Conflict, "%s is suspended already", person)
+	}
+	why := fmt.Sprintf("%s was suspended by %s: %s", person, by.Person, rev.Reason)
+	event := s.revocationEvent(rev, by, raw, why)
+	event.About = person
+	ended, commit, err := s.suspend(ctx, by, person, why, event)
+	if err != nil {
+		return PersonView{}, 0, err
+	}
+	s.takeBack(ctx, raw)
+	if err := s.await(ctx, commit.Size); err != nil {
+		return PersonView{}, 0, err
+	}
+	return s.view().person(person), ended, nil
+}
+
+// suspend writes the suspension with all that it ends, in one change.
+func (s *Spine) suspend(ctx context.Context, by brevet.Caller, person brevet.PersonID, why string, event brevet.Event) (int, store.Commit, error) {
+	e := ending{at: s.Clock(), by: by.String(), caller: by, reason: why}
+	var ended []brevet.Grant
+	fault.Point("flow.suspend")
+	commit, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		ended = nil
+		events := []brevet.Event{event}
+		for _, state := range []brevet.GrantState{brevet.Live, brevet.Issuing} {
+			grants, err := t.Grants(store.GrantFilter{State: state, Person: person, Page: store.Page{Limit: store.MaxPage}})
+			if err != nil {
+				return nil, err
+			}
+			for _, g := range grants {
+				if g, err = endIn(t, g, e); err != nil {
+					return nil, err
+				}
+				ended = append(ended, g)
+				events = append(events, s.onGrant(s.eventAt(e.at, "grant.ending", string(g.ID), by, why), g))
+			}
+		}
+		open, err := t.Requests(store.RequestFilter{Person: person, Open: true, Page: store.Page{Limit: store.MaxPage}})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range open {
+			r.State, r.Why = brevet.Denied, why
+			if _, err := t.UpdateRequest(r); err != nil {
+				return nil, err
+			}
+			events = append(events, s.onRequest(s.eventAt(e.at, "request.refused", string(r.ID), by, why), r))
+		}
+		n, err := t.RevokeTokens(person, e.at)
+		if n > 0 {
+			out := s.eventAt(e.at, "token.revoked", string(person), by, why)
+			out.About = person
+			events = append(events, out)
+		}
+		return events, err
+	})
+	fault.Point("flow.suspended")
+	if err != nil {
+		return 0, commit, err
+	}
+	s.wakeHolders(ended)
+	return len(ended), commit, nil
+}
+
+func (s *Spine) wakeHolders(ended []brevet.Grant) {
+	for _, g := range ended {
+		s.alive.over(g.ID)
+		s.Hub.Wake(g.Holder)
+	}
+}

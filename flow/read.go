@@ -1,0 +1,421 @@
+package flow
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// viewOf tells how a request stands.
+func (s *Spine) viewOf(ctx context.Context, r brevet.Request) (RequestView, error) {
+	return s.requestView(s.Store.Query(ctx), s.view(), r)
+}
+
+func (s *Spine) requestView(q *store.Query, v view, r brevet.Request) (RequestView, error) {
+	view := RequestView{Request: r, Sensitivity: brevet.Critical, Recorded: true}
+	var err error
+	if view.Approvals, err = q.Approvals(r.ID); err != nil {
+		return view, err
+	}
+	entry, err := q.Statement(r.Statement)
+	if err != nil && brevet.KindOf(err) != brevet.NotFound { // retention may have erased it
+		return view, err
+	}
+	view.Envelope = entry.Statement
+	if r.State == brevet.Granted {
+		g, err := q.Grant(r.ID.Grant())
+		if err != nil {
+			return view, err
+		}
+		view.Grant, view.GrantState = g.ID, g.State
+	}
+	if compiled, err := v.Catalog.InForce(); err == nil {
+		if role, _, ok := compiled.Role(r.Role); ok {
+			view.Sensitivity, view.Recorded = role.Sensitivity, role.Recording == brevet.RecordingRequired
+			for _, id := range r.Targets {
+				if target, ok := compiled.Target(id); ok && target.Sensitivity.AtLeast(view.Sensitivity) {
+					view.Sensitivity = target.Sensitivity
+				}
+			}
+		}
+	}
+	if r.Decision.Outcome == brevet.Ask {
+		view.Stages = v.stages(r, view.Approvals)
+	}
+	view.Sentence = view.sentence()
+	return view, nil
+}
+
+// stages tells who must agree to a request, who has, and who could.
+func (v view) stages(r brevet.Request, answers []brevet.Approval) []StageView {
+	compiled, err := v.Catalog.InForce()
+	if err != nil {
+		return nil
+	}
+	set := compiled.Policy.WithPeople(v.InForce(v.size))
+	views := make([]StageView, len(r.Decision.Stages))
+	for i, stage := range r.Decision.Stages {
+		views[i] = StageView{Stage: stage}
+		for _, a := range answers {
+			if a.Agreed && a.Stage == i {
+				views[i].ApprovedBy = append(views[i].ApprovedBy, a.By)
+			}
+		}
+		for _, person := range v.members(stage.Group) {
+			answered := slices.ContainsFunc(answers, func(a brevet.Approval) bool { return a.Agreed && a.By == person })
+			if !answered && v.couldApprove(set, person, r, stage.Group) {
+				views[i].MayApprove = append(views[i].MayApprove, person)
+			}
+		}
+	}
+	return views
+}
+
+// couldApprove reports whether the person could agree with a key that shows all that can be asked.
+func (v view) couldApprove(set *policy.Set, person brevet.PersonID, r brevet.Request, group brevet.GroupName) bool {
+	allowed, _ := set.May(policy.Question{
+		Person: person, Action: brevet.ActApprove, Via: brevet.ViaCLI, Presence: brevet.VerifiedPresence, Now: v.now,
+		Of: r.Person, Role: r.Role, Targets: r.Targets, Group: group, Logins: r.Logins, Duration: r.Duration, Reason: r.Reason, Ticket: r.Ticket,
+	})
+	return allowed && v.Roster.Owner(r.Person, v.size) != person
+}
+
+// members returns who is in the group, sorted.
+func (v view) members(group brevet.GroupName) []brevet.PersonID {
+	compiled, err := v.Catalog.InForce()
+	if err != nil {
+		return nil
+	}
+	for _, g := range compiled.Catalog.Groups {
+		if g.Name == group {
+			return g.Members
+		}
+	}
+	return nil
+}
+
+// sentence says how the request stands, to whoever waits for it.
+func (v RequestView) sentence() string {
+	switch v.State {
+	case brevet.Asked:
+		return "the request is being decided"
+	case brevet.Waiting:
+		return "waiting for " + needs(v.Decision, v.missing())
+	case brevet.Ready:
+		return "agreed; the issuer is next"
+	case brevet.Granted:
+		switch v.GrantState {
+		case brevet.Issuing:
+			return "agreed; the certificate is being made"
+		case brevet.Live:
+			return "granted"
+		}
+		return "granted, and over again"
+	case brevet.Lapsed:
+		return "the request lapsed: " + v.Why
+	case brevet.Cancelled:
+		return "the request was cancelled: " + v.Why
+	}
+	return v.Why
+}
+
+// missing returns the stages that are not complete, with what they lack.
+func (v RequestView) missing() []StageView {
+	var list []StageView
+	for _, stage := range v.Stages {
+		if stage.Count -= len(stage.ApprovedBy); stage.Count > 0 {
+			list = append(list, stage)
+		}
+	}
+	return list
+}
+
+func (s *Spine) grantView(q *store.Query, id brevet.GrantID) (GrantView, error) {
+	g, err := q.Grant(id)
+	if err != nil {
+		return GrantView{}, err
+	}
+	view := GrantView{Grant: g}
+	confirmations, err := q.Confirmations(id)
+	for _, c := range confirmations {
+		view.Confirmations = append(view.Confirmations, Confirmation{Machine: c.Machine, At: c.At, Took: c.At.Sub(g.EndedAt)})
+	}
+	return view, err
+}
+
+// Request returns a request by its id or a unique ending of it.
+func (s *Spine) Request(ctx context.Context, by brevet.Caller, id string) (RequestView, error) {
+	q, v := s.Store.Query(ctx), s.view()
+	r, err := s.findRequest(q, v, by, id)
+	if err != nil {
+		return RequestView{}, err
+	}
+	return s.requestView(q, v, r)
+}
+
+// RequestWant says which requests a list is to have.
+type RequestWant struct {
+	ForMe  bool // those that the caller can answer
+	Mine   bool
+	States []brevet.RequestState
+	Page   store.Page
+}
+
+// Requests lists the requests that the caller may see, newest first. next is where the next page begins, or "".
+func (s *Spine) Requests(ctx context.Context, by brevet.Caller, want RequestWant) (views []RequestView, next string, err error) {
+	v := s.view()
+	f := store.RequestFilter{Newest: true, Page: want.Page}
+	switch {
+	case want.ForMe:
+		if f.Groups = v.groupsOf(by.Person); len(f.Groups) == 0 {
+			return nil, "", nil
+		}
+	case want.Mine || !v.audits(by) && len(v.groupsOf(by.Person)) == 0:
+		f.Person = by.Person
+	}
+	if len(want.States) == 1 {
+		f.State = want.States[0]
+	}
+	err = s.Store.Read(ctx, func(q *store.Query) error {
+		views, next = nil, ""
+		rows, err := q.Requests(f)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if len(want.States) > 0 && !slices.Contains(want.States, r.State) || !v.seesRequest(by, r) || want.ForMe && r.Person == by.Person {
+				continue
+			}
+			view, err := s.requestView(q, v, r)
+			if err != nil {
+				return err
+			}
+			views = append(views, view)
+		}
+		next = nextPage(rows, want.Page, func(r brevet.Request) string { return string(r.ID) })
+		return nil
+	})
+	return views, next, err
+}
+
+// nextPage returns where the page after the rows begins, or "" if they are the last.
+func nextPage[T any](rows []T, page store.Page, id func(T) string) string {
+	if limit := page.Size(); len(rows) < limit {
+		return ""
+	}
+	return id(rows[len(rows)-1])
+}
+
+// WatchRequest calls tell with the request now and at each change, until it is settled.
+func (s *Spine) WatchRequest(ctx context.Context, by brevet.Caller, id string, tell func(RequestView, GrantView) error) error {
+	r, err := s.findRequest(s.Store.Query(ctx), s.view(), by, id)
+	if err != nil {
+		return err
+	}
+	var told struct {
+		request int64
+		grant   brevet.GrantState
+	}
+	return s.waitFor(ctx, r.ID, func(q *store.Query) (bool, error) {
+		now, err := q.Request(r.ID)
+		if err != nil {
+			return false, err
+		}
+		view, err := s.requestView(q, s.view(), now)
+		if err != nil {
+			return false, err
+		}
+		if view.Version == told.request && view.GrantState == told.grant {
+			return false, nil
+		}
+		told.request, told.grant = view.Version, view.GrantState
+		var grant GrantView
+		if view.Grant != "" {
+			if grant, err = s.grantView(q, view.Grant); err != nil {
+				return false, err
+			}
+		}
+		return view.Settled(), tell(view, grant)
+	})
+}
+
+// FollowRequest is WatchRequest for the gateway that the request's credential is for.
+func (s *Spine) FollowRequest(ctx context.Context, by brevet.Caller, id string, tell func(RequestView) error) error {
+	return s.WatchRequest(ctx, by, id, func(r RequestView, _ GrantView) error { return tell(r) })
+}
+
+// Story tells what happened to a request, in order.
+func (s *Spine) Story(ctx context.Context, by brevet.Caller, id string) (Story, error) {
+	q, v := s.Store.Query(ctx), s.view()
+	r, err := s.findRequest(q, v, by, id)
+	if brevet.KindOf(err) == brevet.NotFound { // a grant's id ends as its request's does
+		var g brevet.Grant
+		if g, err = s.findGrant(q, v, by, id); err == nil {
+			r, err = s.findRequest(q, v, by, string(g.Request))
+		} else if brevet.KindOf(err) == brevet.NotFound {
+			err = hidden("request", id)
+		}
+	}
+	if err != nil {
+		return Story{}, err
+	}
+	var story Story
+	if story.Request, err = s.requestView(q, v, r); err != nil {
+		return story, err
+	}
+	if story.Request.Grant != "" {
+		if story.Grant, err = s.grantView(q, story.Request.Grant); err != nil {
+			return story, err
+		}
+		sessions, err := q.Sessions(store.SessionFilter{Grant: story.Request.Grant, Page: store.Page{Limit: store.MaxPage}})
+		if err != nil {
+			return story, err
+		}
+		for _, session := range sessions {
+			story.Sessions = append(story.Sessions, s.sessionView(session, story.Grant.To))
+		}
+	}
+	entries, err := q.Search(store.Filter{Request: r.ID, Limit: store.MaxPage})
+	if err != nil {
+		return story, err
+	}
+	slices.Reverse(entries)
+	for _, e := range entries {
+		story.Events = append(story.Events, eventView(e))
+	}
+	return story, nil
+}
+
+// GrantWant says which grants a list is to have.
+type GrantWant struct {
+	States []brevet.GrantState
+	Person brevet.PersonID
+	Page   store.Page
+}
+
+// Grants lists the grants that the caller may see, newest first.
+func (s *Spine) Grants(ctx context.Context, by brevet.Caller, want GrantWant) (views []GrantView, next string, err error) {
+	v := s.view()
+	f := store.GrantFilter{Person: want.Person, Newest: true, Page: want.Page}
+	if len(want.States) == 1 {
+		f.State = want.States[0]
+	}
+	err = s.Store.Read(ctx, func(q *store.Query) error {
+		views, next = nil, ""
+		rows, err := q.Grants(f)
+		if err != nil {
+			return err
+		}
+		for _, g := range rows {
+			if len(want.States) > 0 && !slices.Contains(want.States, g.State) {
+				continue
+			}
+			r, err := q.Request(g.Request)
+			if err != nil {
+				return err
+			}
+			if !v.seesGrant(by, g, r) {
+				continue
+			}
+			view, err := s.grantView(q, g.ID)
+			if err != nil {
+				return err
+			}
+			views = append(views, view)
+		}
+		next = nextPage(rows, want.Page, func(g brevet.Grant) string { return string(g.ID) })
+		return nil
+	})
+	return views, next, err
+}
+
+// SessionWant says which sessions a list is to have.
+type SessionWant struct {
+	Live   bool
+	Grant  string // its id or a unique ending
+	Person brevet.PersonID
+	Target brevet.TargetID
+	Page   store.Page
+}
+
+// Sessions lists the sessions that the caller may see, newest first.
+func (s *Spine) Sessions(ctx context.Context, by brevet.Caller, want SessionWant) (views []SessionView, next string, err error) {
+	v := s.view()
+	f := store.SessionFilter{Live: want.Live, Person: want.Person, Target: want.Target, Newest: true, Page: want.Page}
+	if want.Grant != "" {
+		g, err := s.findGrant(s.Store.Query(ctx), v, by, want.Grant)
+		if err != nil {
+			return nil, "", err
+		}
+		f.Grant = g.ID
+	}
+	err = s.Store.Read(ctx, func(q *store.Query) error {
+		views, next = nil, ""
+		rows, err := q.Sessions(f)
+		if err != nil {
+			return err
+		}
+		for _, session := range rows {
+			g, err := q.Grant(session.Grant)
+			if err != nil {
+				return err
+			}
+			if v.seesSession(by, session, g) {
+				views = append(views, s.sessionView(session, g.To))
+			}
+		}
+		next = nextPage(rows, want.Page, func(session brevet.Session) string { return string(session.ID) })
+		return nil
+	})
+	return views, next, err
+}
+
+func (s *Spine) sessionView(session brevet.Session, to time.Time) SessionView {
+	return SessionView{Session: session, GrantTo: to, Watchers: s.Hub.Watchers(session.Machine)[session.ID]}
+}
+
+// Roles tells what the caller could have of every role that concerns them, and why not.
+func (s *Spine) Roles(ctx context.Context, by brevet.Caller) ([]RoleView, error) {
+	v := s.view()
+	compiled, err := v.Catalog.InForce()
+	if err != nil {
+		return nil, err
+	}
+	set := compiled.Policy.WithPeople(v.InForce(v.size))
+	var views []RoleView
+	for _, role := range compiled.Catalog.Roles {
+		targets := set.TargetsOf(role.Name)
+		ask := policy.Ask{Person: by.Person, Role: role.Name, Targets: targets, Via: by.Via, Now: v.now}
+		if key, ok := v.Roster.Key(by.Key, v.size); ok {
+			ask.Presence, ask.KeyAge = presenceOf(key), max(0, v.now.Sub(time.UnixMicro(key.At)))
+		}
+		view := v.roleView(role, targets, set.Preview(ask))
+		view = v.withNeeds(view, by.Person)
+		view.Holders = s.holders(v, targets)
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+// roleView is a role on targets, with the answer that asking for it would get.
+func (v view) roleView(role brevet.Role, targets []brevet.TargetID, d brevet.Decision) RoleView {
+	view := RoleView{Role: role, Targets: targets, Decision: d}
+	if compiled, err := v.Catalog.InForce(); err == nil {
+		_, view.Digest, _ = compiled.Role(role.Name)
+	}
+	return view
+}
+
+// withNeeds fills in who must agree for the person who would ask.
+func (v view) withNeeds(view RoleView, person brevet.PersonID) RoleView {
+	r := brevet.Request{
+		Person: person, Role: view.Role.Name, Targets: view.Targets, Logins: view.Role.SSH.Logins,
+		Duration: view.Role.Limits.Duration, Decision: view.Decision,
+	}
+	view.Needs = needs(view.Decision, v.stages(r, nil))
+	return view
+}

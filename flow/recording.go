@@ -1,0 +1,183 @@
+package flow
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/fault"
+	"github.com/brevet-pim/brevet/record"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// PutChunks keeps sealed chunks of a recording of the calling gateway's own session, the first of
+// which has the given number. It may be repeated. With the last one the recording is sealed: its
+// root goes into the log.
+func (s *Spine) PutChunks(ctx context.Context, by brevet.Caller, id brevet.SessionID, first int, chunks [][]byte) (brevet.RecordingState, error) {
+	session, err := s.own(ctx, by, id)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	if !session.Recorded {
+		return brevet.RecordingState{}, brevet.Errorf(brevet.Refused, "%s is not recorded", id)
+	}
+	state, err := s.Recordings.Put(id, first, chunks)
+	if err != nil {
+		if brevet.KindOf(err) == brevet.Conflict {
+			s.tellGap(ctx, by, session, "chunks came that do not fit: "+err.Error())
+		}
+		return state, err
+	}
+	fault.Point("flow.recording.put")
+	err = s.Store.Work(ctx, func(w *store.Work) error {
+		for i, chunk := range chunks {
+			digest := sha256.Sum256(chunk)
+			if _, err := w.AddChunk(store.Chunk{Session: id, Number: int64(first + i), SHA256: hex.EncodeToString(digest[:]), Size: int64(len(chunk))}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || !state.Complete || session.Recording.Complete {
+		return state, err
+	}
+	return state, s.sealed(ctx, by, session, state)
+}
+
+// sealed puts the root of a complete recording into the log.
+func (s *Spine) sealed(ctx context.Context, by brevet.Caller, session brevet.Session, state brevet.RecordingState) error {
+	event := s.event("recording.sealed", string(session.ID), by, fmt.Sprintf("the recording of %s is complete", session.ID))
+	event.Session, event.Grant, event.Request, event.About = session.ID, session.Grant, session.Grant.Request(), session.Person
+	event.Detail = map[string]any{"root": state.Root, "chunks": state.Chunks, "bytes": state.Bytes}
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Session(session.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.Recording.Complete {
+			return nil, errOvertaken
+		}
+		return []brevet.Event{event}, t.SetRecording(session.ID, state)
+	})
+	fault.Point("flow.recording.sealed")
+	if errors.Is(err, errOvertaken) {
+		return nil
+	}
+	return err
+}
+
+// CutRecording notes that a recording of the calling gateway ends after so many chunks, without its
+// end, and why. It may be repeated.
+func (s *Spine) CutRecording(ctx context.Context, by brevet.Caller, id brevet.SessionID, chunks int, reason string) (brevet.RecordingState, error) {
+	session, err := s.own(ctx, by, id)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	known, err := s.Recordings.CutReason(id)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
+	state, err := s.Recordings.Cut(id, chunks, reason)
+	if err != nil || known != "" {
+		return state, err
+	}
+	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		return []brevet.Event{s.gap(by, session, reason)}, t.SetRecording(id, state)
+	})
+	return state, err
+}
+
+func (s *Spine) gap(by brevet.Caller, session brevet.Session, reason string) brevet.Event {
+	event := s.failure("recording.gap", string(session.ID), by, fmt.Sprintf("the recording of %s is not whole: %s", session.ID, reason))
+	event.Session, event.Grant, event.Request, event.About = session.ID, session.Grant, session.Grant.Request(), session.Person
+	return event
+}
+
+// tellGap tells of a flaw in a recording, once.
+func (s *Spine) tellGap(ctx context.Context, by brevet.Caller, session brevet.Session, reason string) {
+	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: "recording.gap", Session: session.ID, Limit: 1})
+	if err == nil && len(told) > 0 {
+		return
+	}
+	s.tell(ctx, s.gap(by, session, reason))
+}
+
+// RecordingReport says whether a recording is whole.
+type RecordingReport struct {
+	Chunks   int
+	Frames   int64
+	Bytes    int64
+	Complete bool
+	Problem  string // what is wrong with it, or ""
+}
+
+// frameRun is about how many bytes of frames are shown at a time.
+const frameRun = 128 << 10
+
+// PlaySession shows a recording, as frames of the recording format, and says whether it is whole.
+// That somebody plays it is an event before they see anything.
+func (s *Spine) PlaySession(ctx context.Context, by brevet.Caller, id string, show func(frames []byte) error) (RecordingReport, error) {
+	session, g, err := s.actOn(ctx, by, id, brevet.ActReplay)
+	if err != nil {
+		return RecordingReport{}, err
+	}
+	if !session.Recorded {
+		return RecordingReport{}, brevet.Errorf(brevet.NotFound, "%s was not recorded", session.ID).WithHint("its role does not ask for it")
+	}
+	played := s.onSession(s.event("recording.played", string(session.ID), by, fmt.Sprintf("%s plays the recording of %s", by.Person, session.ID)), session, g)
+	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{played}, nil }); err != nil {
+		return RecordingReport{}, err
+	}
+	recording, err := s.Recordings.Open(session.ID)
+	if err != nil {
+		return RecordingReport{}, err
+	}
+	known := record.Known{Root: session.Recording.Root}
+	out := &runs{show: show}
+	streamed := record.WriteEvents(out, record.Events(recording, session.ID, known, s.Recorder))
+	if problem := (*record.Problem)(nil); streamed != nil && !errors.As(streamed, &problem) {
+		return RecordingReport{}, streamed
+	}
+	if err := out.flush(); err != nil {
+		return RecordingReport{}, err
+	}
+	return s.report(ctx, session, record.Verify(recording, session.ID, known, s.Recorder)), nil
+}
+
+func (s *Spine) report(ctx context.Context, session brevet.Session, r record.Report) RecordingReport {
+	report := RecordingReport{Chunks: r.Chunks, Frames: int64(r.Frames), Bytes: r.Bytes, Complete: r.Complete}
+	if r.Problem != nil {
+		report.Problem = r.Problem.Error()
+		if live := session.EndedAt.IsZero() && r.Problem.Fault == record.Cut; !live {
+			s.tellGap(ctx, s.self(), session, report.Problem)
+		}
+	}
+	return report
+}
+
+// runs gathers what is written into messages of a fair size.
+type runs struct {
+	show   func([]byte) error
+	buffer bytes.Buffer
+}
+
+func (r *runs) Write(p []byte) (int, error) {
+	r.buffer.Write(p)
+	if r.buffer.Len() < frameRun {
+		return len(p), nil
+	}
+	return len(p), r.flush()
+}
+
+func (r *runs) flush() error {
+	if r.buffer.Len() == 0 {
+		return nil
+	}
+	err := r.show(bytes.Clone(r.buffer.Bytes()))
+	r.buffer.Reset()
+	return err
+}

@@ -1,0 +1,135 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// The kinds of job. Whoever makes work owed tries it at once; the job is for when that fails, or
+// the process dies before.
+const (
+	jobIssue = "issue" // a request that is ready, to its grant
+	jobEnd   = "end"   // a grant that is ending, until its gateway has confirmed
+)
+
+const (
+	// lead is how long whoever enqueued a job has to do it before a worker does.
+	lead = 5 * time.Second
+	// lease is how long a worker may take for one job.
+	lease = 30 * time.Second
+	// mostJobs is how many jobs a worker claims at a time.
+	mostJobs = 16
+	// idle is how long the worker sleeps when nothing is owed.
+	idle = 2 * time.Second
+	// worrying is the number of attempts after which a failing job is told.
+	worrying = 5
+)
+
+// work does the jobs that are due until ctx ends.
+func (s *Spine) work(ctx context.Context) error {
+	worker := string(brevet.NewEventID(s.Clock())) // another name each time the process starts
+	s.resume(ctx)
+	for ctx.Err() == nil {
+		jobs, err := s.claimJobs(ctx, worker)
+		if err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "jobs cannot be claimed", "error", err)
+		}
+		for _, job := range jobs {
+			s.do(ctx, job)
+		}
+		if len(jobs) == mostJobs {
+			continue
+		}
+		select {
+		case <-time.After(idle):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// resume goes on with every request that the process before left between two states, whether or
+// not the database owes a job for it. What somebody has written into the rows comes to light here:
+// the issuer judges it by what was signed.
+func (s *Spine) resume(ctx context.Context) {
+	q := s.Store.Query(ctx)
+	ready, err := q.Requests(store.RequestFilter{State: brevet.Ready, Page: store.Page{Limit: store.MaxPage}})
+	if err != nil {
+		s.Log.WarnContext(ctx, "requests that are ready were not resumed", "error", err)
+	}
+	issuing, err := q.Grants(store.GrantFilter{State: brevet.Issuing, Page: store.Page{Limit: store.MaxPage}})
+	if err != nil {
+		s.Log.WarnContext(ctx, "grants that are being issued were not resumed", "error", err)
+	}
+	ids := make([]brevet.RequestID, 0, len(ready)+len(issuing))
+	for _, r := range ready {
+		ids = append(ids, r.ID)
+	}
+	for _, g := range issuing {
+		ids = append(ids, g.Request)
+	}
+	for _, id := range ids {
+		if err := s.issue(ctx, id); err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "a request was not resumed at once", "request", id, "error", err)
+		}
+	}
+}
+
+func (s *Spine) claimJobs(ctx context.Context, worker string) (jobs []store.Job, err error) {
+	next, err := s.Store.Query(ctx).NextJob() // looking costs no write
+	if err != nil || next.IsZero() || next.After(s.Clock()) {
+		return nil, err
+	}
+	err = s.Store.Work(ctx, func(w *store.Work) (err error) {
+		jobs, err = w.Claim(worker, s.Clock(), lease, mostJobs)
+		return err
+	})
+	return jobs, err
+}
+
+// do does one job, and gives it back if it is not done by that.
+func (s *Spine) do(ctx context.Context, job store.Job) {
+	ctx, cancel := context.WithTimeout(ctx, lease)
+	defer cancel()
+	err := s.attempt(ctx, job)
+	now := s.Clock()
+	if err == nil {
+		err = s.Store.Work(ctx, func(w *store.Work) error { return w.Finish(job, now) })
+		if err != nil && brevet.KindOf(err) != brevet.Conflict {
+			s.Log.WarnContext(ctx, "a job will be done again", "kind", job.Kind, "subject", job.Subject, "error", err)
+		}
+		return
+	}
+	s.Log.WarnContext(ctx, "a job is not done yet", "kind", job.Kind, "subject", job.Subject, "attempts", job.Attempts, "error", err)
+	if job.Attempts == worrying {
+		s.tell(ctx, s.failure("job.failed", job.Subject, s.self(), fmt.Sprintf("the %s of %s failed %d times", job.Kind, job.Subject, job.Attempts)))
+	}
+	err = s.Store.Work(ctx, func(w *store.Work) error { return w.Retry(job, now.Add(store.Backoff(job.Attempts)), err) })
+	if err != nil && brevet.KindOf(err) != brevet.Conflict {
+		s.Log.WarnContext(ctx, "a job comes back only when its lease ends", "kind", job.Kind, "subject", job.Subject, "error", err)
+	}
+}
+
+func (s *Spine) attempt(ctx context.Context, job store.Job) error {
+	switch job.Kind {
+	case jobIssue:
+		return s.issue(ctx, brevet.RequestID(job.Subject))
+	case jobEnd:
+		return s.pressOn(ctx, brevet.GrantID(job.Subject))
+	}
+	return brevet.Errorf(brevet.Internal, "no job is called %s", job.Kind)
+}
+
+// pressOn reminds the gateway of a grant that is ending. It is done when nothing is left of it.
+func (s *Spine) pressOn(ctx context.Context, id brevet.GrantID) error {
+	g, err := s.Store.Query(ctx).Grant(id)
+	if err != nil || g.State == brevet.Ended {
+		return err
+	}
+	s.Hub.Wake(g.Holder)
+	return brevet.Errorf(brevet.Unavailable, "%s has not confirmed the end of %s", g.Holder, id)
+}
