@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/cli"
 	"github.com/brevet-pim/brevet/cli/home"
 	"github.com/brevet-pim/brevet/seal"
 	"github.com/brevet-pim/brevet/server/config"
@@ -54,16 +55,6 @@ from then on the gateway may serve. Server, root and pin are taken from your own
 	flags.StringToStringVar(&f.labels, "target-label", nil, "labels that targets it serves must have, as in region=eu")
 	_ = cmd.MarkFlagRequired("name")
 	return cmd
-}
-
-// MachineFile is what a machine says of itself for an administrator to sign: all of a machine statement
-// but its place in the roster.
-type MachineFile struct {
-	Name      brevet.MachineID       `json:"name"`
-	Use       statement.MachineUse   `json:"use"`
-	Keys      []statement.MachineKey `json:"keys"`
-	Targets   brevet.Selector        `json:"targets"`
-	Addresses []string               `json:"addresses"`
 }
 
 func (f *nodeFlags) run(_ context.Context, out io.Writer) error {
@@ -157,7 +148,7 @@ func (f *nodeFlags) make(c config.Node) (file string, err error) {
 	if err != nil {
 		return "", err
 	}
-	machine := MachineFile{
+	machine := cli.MachineFile{
 		Name: brevet.MachineID(c.Name), Use: statement.MachineGateway,
 		Targets: brevet.Selector{Kind: brevet.SSHHost, Labels: f.labels}, Addresses: f.ranges,
 	}
