@@ -14,14 +14,21 @@ import (
 	"github.com/brevet-pim/brevet"
 )
 
-// queue is how many messages a watcher may lag behind before it is dropped.
-const queue = 256
+const (
+	// queue is how many messages a watcher may lag behind before it is dropped.
+	queue = 256
+	// latest is how many bytes of what a watched session has shown are kept for whoever joins
+	// later, and mostLatest how many messages: both are the screen as it is, or nearly.
+	latest     = 64 << 10
+	mostLatest = queue / 2
+)
 
 // Hub is the meeting place of gateways and watchers. The zero value is ready.
 type Hub struct {
 	mu       sync.Mutex // guards what follows
 	links    map[brevet.MachineID]map[*Link]bool
 	watchers map[brevet.SessionID]map[*Watcher]bool
+	shown    map[brevet.SessionID][][]byte // the latest of each watched session
 }
 
 // Link is one open stream of a gateway.
@@ -123,6 +130,9 @@ func (h *Hub) Watch(session brevet.Session, person brevet.PersonID) (*Watcher, e
 		h.watchers[session.ID] = map[*Watcher]bool{}
 	}
 	w := &Watcher{Session: session.ID, Person: person, machine: session.Machine, frames: make(chan []byte, queue), hub: h}
+	for _, frames := range h.shown[session.ID] {
+		w.frames <- frames // mostLatest fit
+	}
 	h.watchers[session.ID][w] = true
 	h.wake(session.Machine)
 	return w, nil
@@ -155,6 +165,7 @@ func (w *Watcher) drop(reason string) {
 	delete(set, w)
 	if len(set) == 0 {
 		delete(w.hub.watchers, w.Session)
+		delete(w.hub.shown, w.Session)
 	}
 	w.reason = reason
 	close(w.frames)
@@ -166,16 +177,38 @@ func (w *Watcher) drop(reason string) {
 func (h *Hub) Live(machine brevet.MachineID, session brevet.SessionID, frames []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	watched := false
 	for w := range h.watchers[session] {
 		if w.machine != machine {
 			continue
 		}
+		watched = true
 		select {
 		case w.frames <- frames:
 		default:
 			w.drop("your connection is too slow to watch live; play the recording instead")
 		}
 	}
+	if watched && len(h.watchers[session]) > 0 {
+		h.keep(session, frames)
+	}
+}
+
+// keep remembers the frames for whoever joins later. h.mu is held.
+func (h *Hub) keep(session brevet.SessionID, frames []byte) {
+	if h.shown == nil {
+		h.shown = map[brevet.SessionID][][]byte{}
+	}
+	kept := append(h.shown[session], frames)
+	size := 0
+	for _, f := range kept {
+		size += len(f)
+	}
+	for len(kept) > 1 && (size > latest || len(kept) > mostLatest) {
+		size -= len(kept[0])
+		kept = kept[1:]
+	}
+	h.shown[session] = kept
 }
 
 // End tells the watchers of a session that it is over.
