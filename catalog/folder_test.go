@@ -117,7 +117,9 @@ func TestReadDirStaysInside(t *testing.T) {
 		make func(dir string) error
 		want string
 	}{
-		{"a linked file", func(dir string) error { return os.Symlink(filepath.Join(outside, "evil.yaml"), filepath.Join(dir, "x.yaml")) },
+		{"a linked file", func(dir string) error {
+			return os.Symlink(filepath.Join(outside, "evil.yaml"), filepath.Join(dir, "x.yaml"))
+		},
 			"x.yaml: is a symbolic link, which is not followed: put the file itself here"},
 		{"a linked folder", func(dir string) error { return os.Symlink(outside, filepath.Join(dir, "policies")) },
 			"policies: is a symbolic link"},

@@ -59,7 +59,7 @@ func Parse(manifest []byte) (brevet.Catalog, error) {
 // included. What it means together, who can get what, is policy.Set's Lint.
 func Check(c brevet.Catalog) Problems {
 	k := checker{catalog: c}
-	return append(k.check(), policy.Check(c.Policies)...)
+	return few(append(k.check(), policy.Check(c.Policies)...))
 }
 
 // RoleDigest returns the SHA-256, in hex, of the role's canonical JSON: what a request names, so

@@ -35,9 +35,7 @@ func Read(fsys fs.FS) (brevet.Catalog, Problems) {
 		problems = append(problems, Problem{Level: Error, What: "there is no .yaml or .cedar file here", Remedy: "name the folder that has them"})
 	}
 	c, more := readFiles(files)
-	problems = append(problems, more...)
-	problems.Sort()
-	return c, problems
+	return c, few(append(problems, more...))
 }
 
 // readFiles is Read for files that were collected.
@@ -283,6 +281,9 @@ func (o *object) limits() brevet.Limits {
 		l.text("idle")
 	} else {
 		limits.Idle = l.duration("idle", defaultIdle)
+		if limits.Idle == 0 {
+			l.wrong("idle", "is zero, which could be at once or never", "write none, or how long, like 15m")
+		}
 	}
 	l.end()
 	return limits

@@ -109,7 +109,7 @@ func syntaxProblem(file string, err error) Problem {
 	p := Problem{Level: Error, File: file, What: "not YAML"}
 	var syntax yaml.Error
 	if errors.As(err, &syntax) {
-		p.What = "not YAML: " + syntax.GetMessage()
+		p.What = "not YAML: " + shorten(visible(syntax.GetMessage()))
 		if t := syntax.GetToken(); t != nil && t.Position != nil {
 			p.Line, p.Column = t.Position.Line, t.Position.Column
 		}
@@ -145,9 +145,13 @@ func (c *converter) convert(n ast.Node, depth int) *node {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		out.kind = isMapping
+		if !n.IsFlowStyle && len(n.Values) > 0 { // its token is the first colon, and it begins with the first key
+			out.line, out.column = position(n.Values[0].Key)
+		}
 		return c.convertPairs(out, n.Values, depth)
 	case *ast.MappingValueNode:
 		out.kind = isMapping
+		out.line, out.column = position(n.Key)
 		return c.convertPairs(out, []*ast.MappingValueNode{n}, depth)
 	case *ast.SequenceNode:
 		out.kind = isList
@@ -195,6 +199,19 @@ func (c *converter) convertPairs(out *node, values []*ast.MappingValueNode, dept
 		}
 	}
 	return out
+}
+
+// visible writes out the characters that could not be seen, or would act on a terminal.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(s, "?") {
+		if brevet.Misleading(r) {
+			fmt.Fprintf(&b, "%U", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // shorten cuts hostile text to what fits in a message.
