@@ -33,7 +33,7 @@ func refusal(t *testing.T, w *gatewaytest.World, what string) gateway.Refusal {
 // connect logs in with a client of our own, which may do what stock ones do not.
 func connect(t *testing.T, w *gatewaytest.World, change ...func(*gossh.ClientConfig)) *gossh.Client {
 	t.Helper()
-	c, err := dial(w, change...)
+	c, err := logIn(w, change...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func connect(t *testing.T, w *gatewaytest.World, change ...func(*gossh.ClientCon
 	return c
 }
 
-func dial(w *gatewaytest.World, change ...func(*gossh.ClientConfig)) (*gossh.Client, error) {
+func logIn(w *gatewaytest.World, change ...func(*gossh.ClientConfig)) (*gossh.Client, error) {
 	config := &gossh.ClientConfig{
 		User: w.Login + "%web1", Auth: []gossh.AuthMethod{gossh.PublicKeys(w.Bob)},
 		HostKeyCallback: gossh.FixedHostKey(w.Server.HostKey.PublicKey()),

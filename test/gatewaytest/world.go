@@ -8,17 +8,19 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/api/dial"
 	"github.com/brevet-pim/brevet/gateway"
 	"github.com/brevet-pim/brevet/gateway/ssh"
 	"github.com/brevet-pim/brevet/record"
@@ -38,11 +40,36 @@ type World struct {
 	Bob     gossh.Signer
 	Addr    string // of the gateway
 	Port    string
-	Login   string // on web1: root, or the running account
+	Pin     dial.Pin      // of what certifies its TLS key
+	Target  brevet.Target // web1
+	Login   string        // on web1: root, or the running account
 	Store   *record.Store
 	Spool   *record.Spool
 	Opens   *seal.Identity // opens recordings
 	Stop    func()         // ends the gateway, and waits
+
+	log lines
+}
+
+// Log returns what the gateway has logged.
+func (w *World) Log() string { return w.log.String() }
+
+// lines collects what is logged, for a test to look into while more comes.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // Options change a world before it is made.
@@ -54,7 +81,6 @@ type Options struct {
 	SSHD    testenv.SSHDOptions    // UserCA and Principals are set
 	Limits  record.Limits          // of recordings
 	Listen  func(net.Listener) net.Listener
-	Log     io.Writer // of the gateway
 }
 
 // Start makes a world that ends with t.
@@ -81,17 +107,14 @@ func Start(t testenv.TB, o Options) *World {
 	w.catalog(o)
 	w.Plane.Enrol("bob", bob.PublicKey())
 	w.record(t, o)
-	if o.Log == nil {
-		o.Log = io.Discard
-	}
 	w.Gateway.Machine, w.Gateway.Org = "gw-1", "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 	w.Gateway.Control, w.Gateway.Verifier = w.Plane, w.Plane
 	w.Gateway.Holder, w.Gateway.Signer = holder, signer
-	w.Gateway.Log = slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.Gateway.Log = slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if o.Gateway != nil {
 		o.Gateway(w.Gateway)
 	}
-	w.Server = &ssh.Server{Gateway: w.Gateway, HostKey: hostKey, TLS: serverTLS(t)}
+	w.Server = &ssh.Server{Gateway: w.Gateway, HostKey: hostKey, TLS: w.serverTLS(t)}
 	if o.Server != nil {
 		o.Server(w.Server)
 	}
@@ -116,6 +139,7 @@ func (w *World) catalog(o Options) {
 	if o.Target != nil {
 		o.Target(&target)
 	}
+	w.Target = target
 	w.Plane.AddTarget(target)
 	for _, r := range []struct {
 		name  brevet.RoleName
@@ -211,15 +235,20 @@ func (w *World) client(t testenv.TB, key crypto.PrivateKey, host gossh.PublicKey
 	))
 }
 
-func serverTLS(t testenv.TB) *tls.Config {
+// serverTLS makes a certificate for the gateway, which is its own authority.
+func (w *World) serverTLS(t testenv.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"gw-1"},
+		DNSNames: []string{"gw-1"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	must(t, err)
+	made, err := x509.ParseCertificate(der)
+	must(t, err)
+	w.Pin = dial.PinOf(made)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
