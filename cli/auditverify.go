@@ -167,7 +167,12 @@ func (a *app) savedCheckpoint(h *home.Home, state *proof.State, file string) (au
 	if err != nil {
 		return audit.Checkpoint{}, err
 	}
-	return state.OpenCheckpoint(signed, latest)
+	saved, err := state.OpenCheckpoint(signed, latest)
+	if err != nil && file == "" {
+		return saved, brevet.Errorf(brevet.Refused, "the checkpoint that this machine kept is not signed by a log of the roster").Because(err).
+			WithHint("if the log's key was replaced, remove %s; else it is evidence", h.Path(home.CheckpointFile))
+	}
+	return saved, err
 }
 
 // compareCheckpoints gets the newest checkpoint and has the server prove that its log goes on from the
@@ -182,22 +187,35 @@ func (s *session) compareCheckpoints(ctx context.Context, state *proof.State, sa
 		return audit.Checkpoint{}, err
 	}
 	if saved.Size > 0 {
-		proved, err := s.audit.GetConsistencyProof(ctx, &brevetv1.GetConsistencyProofRequest{From: saved.Size, To: newest.Size})
+		proved, err := s.consistency(ctx, saved.Size, newest.Size)
 		if err != nil {
 			return audit.Checkpoint{}, err
 		}
-		hashes := make([]tlog.Hash, len(proved.GetHashes()))
-		for i, h := range proved.GetHashes() {
-			if len(h) != tlog.HashSize {
-				return audit.Checkpoint{}, brevet.Errorf(brevet.Refused, "the consistency proof has a hash of %d bytes", len(h))
-			}
-			hashes[i] = tlog.Hash(h)
-		}
-		if err := audit.VerifyConsistency(newest, saved, hashes); err != nil {
+		if err := audit.VerifyConsistency(newest, saved, proved); err != nil {
 			return audit.Checkpoint{}, err
 		}
 	}
 	return newest, s.home.Write(home.CheckpointFile, got.GetCheckpoint())
+}
+
+// consistency gets the proof that the log of one size begins with the log of a smaller one. A log that
+// has become shorter has none to ask for.
+func (s *session) consistency(ctx context.Context, from, to int64) ([]tlog.Hash, error) {
+	if to <= from {
+		return nil, nil
+	}
+	got, err := s.audit.GetConsistencyProof(ctx, &brevetv1.GetConsistencyProofRequest{From: from, To: to})
+	if err != nil {
+		return nil, err
+	}
+	hashes := make([]tlog.Hash, len(got.GetHashes()))
+	for i, h := range got.GetHashes() {
+		if len(h) != tlog.HashSize {
+			return nil, brevet.Errorf(brevet.Refused, "the consistency proof has a hash of %d bytes", len(h))
+		}
+		hashes[i] = tlog.Hash(h)
+	}
+	return hashes, nil
 }
 
 // sayLog prints what was verified.

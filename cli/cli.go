@@ -63,12 +63,12 @@ as they need it, on proof that they may have it, and takes it back.`,
 	root.SetHelpCommandGroupID(groupSelf)
 	add(root, groupDaily, a.login(), a.logout(), a.roles(), a.request(), a.requests(), a.approve(), a.deny(), a.cancel(), a.ssh(), a.revoke())
 	add(root, groupLook, a.story(), a.sessions(), a.grants(), a.audit(), a.verify())
-	add(root, groupAdmin, a.apply(), a.policy(), a.people(), a.keys())
+	add(root, groupAdmin, a.apply(), a.policy(), a.people(), a.keys(), a.machines())
 	if len(extra) > 0 {
 		root.AddGroup(&cobra.Group{ID: groupServe, Title: "Running Brevet:"})
 		add(root, groupServe, extra...)
 	}
-	add(root, groupSelf, a.whoami(), a.doctor(), a.sshConfig(), a.completion(), a.versionCommand())
+	add(root, groupSelf, a.whoami(), a.doctor(), a.sshConfig(), a.sshCA(), a.completion(), a.versionCommand())
 	root.AddCommand(a.sshProxy())
 	return root
 }

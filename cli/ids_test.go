@@ -29,7 +29,7 @@ func TestEnding(t *testing.T) {
 		{"req_", ""},
 		{"req_7k2m; rm -rf /", ""},
 		{"grt_7k2m", ""}, // of another noun
-		{"７k2m", ""},    // full width
+		{"７k2m", ""},     // full width
 		{"", ""},
 	}
 	for _, tt := range tests {
