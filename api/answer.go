@@ -40,10 +40,14 @@ type answers struct {
 // WrapUnary implements connect.Interceptor.
 func (a answers) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
-		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		bounded, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
 		callOf(ctx).hurry.readAll()
-		response, err := next(ctx, r)
+		response, err := next(bounded, r)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			err = brevet.Errorf(brevet.Unavailable, "this took longer than %s and was given up", answerWithin).Because(err).
+				WithHint("look whether it was done before you try again")
+		}
 		return response, a.tell(ctx, r.Spec().Procedure, err)
 	}
 }
@@ -51,13 +55,13 @@ func (a answers) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 // WrapStreamingHandler implements connect.Interceptor.
 func (a answers) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		ctx, cancel := context.WithCancelCause(ctx)
+		watched, cancel := context.WithCancelCause(ctx)
 		var watching sync.WaitGroup
-		watching.Go(func() { cancel(a.vigil(ctx, callOf(ctx))) })
-		err := next(ctx, conn)
+		watching.Go(func() { cancel(a.vigil(watched, callOf(ctx))) })
+		err := next(watched, conn)
 		cancel(nil)
 		watching.Wait()
-		if ended, ok := errors.AsType[*brevet.Error](context.Cause(ctx)); ok {
+		if ended, ok := errors.AsType[*brevet.Error](context.Cause(watched)); ok {
 			err = ended
 		}
 		return a.tell(ctx, conn.Spec().Procedure, err)
@@ -109,18 +113,15 @@ func (a answers) mayGoOn(ctx context.Context, c call) error {
 	return err
 }
 
-// tell returns err for the wire. What the caller is not told goes into the log.
+// tell returns err for the wire. What the caller is not told goes into the log. ctx is the call's
+// own: when it has ended, nobody is told anything any more.
 func (a answers) tell(ctx context.Context, procedure string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = brevet.Errorf(brevet.Unavailable, "this took longer than %s and was given up", answerWithin).Because(err).
-			WithHint("look whether it was done before you try again")
-	}
 	wire := failure.Wire(err)
 	switch code := connect.CodeOf(wire); {
-	case ctx.Err() != nil: // the client has gone
+	case ctx.Err() != nil:
 	case code == connect.CodeInternal:
 		a.log.ErrorContext(ctx, "a call failed", "procedure", procedure, "caller", callOf(ctx).caller.String(), "error", err)
 	case code == connect.CodeUnavailable:

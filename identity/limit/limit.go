@@ -17,6 +17,10 @@ import (
 // budget of their own share one.
 const maxSources = 8192
 
+// lookEvery bounds the work: looking through all addresses for each new one would let a crowd
+// keep everybody waiting.
+const lookEvery = time.Second
+
 // Sources gives each address a budget. The zero value allows nothing; use New.
 type Sources struct {
 	every time.Duration
@@ -25,6 +29,7 @@ type Sources struct {
 	mu     sync.Mutex // guards what follows
 	seen   map[netip.Prefix]*source
 	others *rate.Limiter
+	looked time.Time // when it last looked for budgets to forget
 }
 
 type source struct {
@@ -55,7 +60,8 @@ func (s *Sources) limiter(addr netip.Addr, now time.Time) *rate.Limiter {
 		got.last = now
 		return got.limiter
 	}
-	if len(s.seen) >= maxSources {
+	if len(s.seen) >= maxSources && now.Sub(s.looked) >= lookEvery {
+		s.looked = now
 		s.forget(now)
 	}
 	if len(s.seen) >= maxSources {
