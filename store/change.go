@@ -118,7 +118,7 @@ func (s *Store) gather(first *change) []*change {
 }
 
 // settle commits the batch, and tries again while only other transactions are in the way, or
-// once if the connection broke.
+// on another connection if this one broke.
 func (s *Store) settle(ctx context.Context, batch []*change) {
 	began := time.Now()
 	for try := 1; ; try++ {

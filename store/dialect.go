@@ -174,10 +174,22 @@ func (d dialect) worthTrying(err error, tries int, took time.Duration) bool {
 	switch d.judge(err) {
 	case again:
 		return tries < maxTries
-	case cut:
-		return tries < 2
+	case cut: // as may be every other connection that idles in the pool
+		return tries <= postgresReaders
 	}
 	return false
+}
+
+// connected runs what only reads, again on another connection if the one that it got from
+// the pool was cut.
+func connected[T any](d dialect, read func() (T, error)) (T, error) {
+	began := time.Now()
+	for try := 1; ; try++ {
+		v, err := read()
+		if err == nil || d.judge(err) != cut || !d.worthTrying(err, try, time.Since(began)) {
+			return v, err
+		}
+	}
 }
 
 // explain turns an error of the database into one that says what it means for the caller.

@@ -43,23 +43,35 @@ func (q *Query) fail(err error) error {
 
 // list returns what the query selects, in order.
 func list[T any](q *Query, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.on.QueryContext(q.ctx, query, args...)
+	read := func() ([]T, error) { return scanAll(q, scan, query, args...) }
+	var all []T
+	var err error
+	if _, pooled := q.on.(*sql.DB); pooled {
+		all, err = connected(q.dialect, read)
+	} else {
+		all, err = read()
+	}
 	if err != nil {
 		return nil, q.fail(err)
+	}
+	return all, nil
+}
+
+func scanAll[T any](q *Query, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.on.QueryContext(q.ctx, query, args...)
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	var all []T
 	for rows.Next() {
 		one, err := scan(rows)
 		if err != nil {
-			return nil, q.fail(err)
+			return nil, err
 		}
 		all = append(all, one)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, q.fail(err)
-	}
-	return all, nil
+	return all, rows.Err()
 }
 
 // errNone says that a query that wants one row found none; callers say what is missing.

@@ -120,7 +120,9 @@ func (s *Store) Query(ctx context.Context) *Query {
 
 // Read runs fn in one read transaction: all that it reads is of one moment.
 func (s *Store) Read(ctx context.Context, fn func(*Query) error) error {
-	tx, err := s.reads.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.snapshot()})
+	tx, err := connected(s.dialect, func() (*sql.Tx, error) {
+		return s.reads.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.snapshot()})
+	})
 	if err != nil {
 		return s.dialect.explain(err)
 	}
