@@ -136,7 +136,7 @@ var Kinds = []Kind{
 		Meaning: "Somebody played or exported a recording."},
 
 	// Signing in.
-	{Name: "signin", Class: Authentication, Activity: 1, Doing: "Logon", Severity: Informational, Subject: "statement",
+	{Name: "signin", Class: Authentication, Activity: 1, Doing: "Logon", Severity: Informational, Subject: "statement", Statement: true,
 		Meaning: "A person proved who they are with an enrolled key and got a token."},
 	{Name: "signin.refused", Class: Authentication, Activity: 1, Doing: "Logon", Severity: Low, Subject: "event",
 		Meaning: "A sign-in failed, or was not tried because of too many before it."},

@@ -292,7 +292,7 @@ func (s *server) verifyLog(ctx context.Context) error {
 		s.log.ErrorContext(ctx, "the log was not verified", "error", err)
 	case found.Problem != nil:
 		s.log.ErrorContext(ctx, "the log does not hold", "first", found.Problem.First, "last", found.Problem.Last, "problem", found.Problem.What)
-		if err := s.tell(ctx, "log.mismatch", found.Problem.Error()); err != nil {
+		if err := s.tell(ctx, "log.mismatch", found.Problem.String()); err != nil {
 			s.log.ErrorContext(ctx, "the log takes no more events", "error", err)
 		}
 	default:

@@ -6,11 +6,12 @@ import (
 	"os"
 
 	"github.com/brevet-pim/brevet/cli"
+	"github.com/brevet-pim/brevet/server"
 )
 
 // version is set by the linker, see Makefile.
 var version = "unknown"
 
 func main() {
-	os.Exit(cli.Run(cli.New(version)))
+	os.Exit(cli.Run(cli.New(version, server.Commands(version)...)))
 }
