@@ -2,8 +2,16 @@ package issuer
 
 import (
 	"bytes"
+	"math"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/policy"
 	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/proof/prooftest"
 	"github.com/brevet-pim/brevet/statement"
@@ -76,5 +84,296 @@ func TestSameIntentSameBytes(t *testing.T) {
 		if !bytes.Equal(again.Grant, first.Grant) || !bytes.Equal(again.Certificate, first.Certificate) {
 			t.Errorf("issued twice (restart %v), and the grants differ", restart)
 		}
+	}
+}
+
+// TestIntentsThatMayNotBeUsed is check 5 of TRUST §2, and what voids an intent.
+func TestIntentsThatMayNotBeUsed(t *testing.T) {
+	type prepared struct {
+		*world
+		request, approval proof.Entry
+		bundle, intent    []byte
+	}
+	// issue logs the intent as it is and issues.
+	issue := func(p prepared) error {
+		leaf := p.logIntent(p.intent)
+		_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+		return err
+	}
+	// after lets something happen between the intent's leaf and Issue.
+	after := func(change func(prepared)) func(prepared) error {
+		return func(p prepared) error {
+			leaf := p.logIntent(p.intent)
+			change(p)
+			p.follow()
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}
+	}
+	heard := func(by brevet.PersonID, what string, subject func(prepared) string) func(prepared) error {
+		return func(p prepared) error {
+			leaf := p.logIntent(p.intent)
+			p.takeBack(p.Revocation(by, what, subject(p)))
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}
+	}
+	changed := func(change func(*brevet.Catalog)) func(prepared) error {
+		return after(func(p prepared) {
+			c := prooftest.Catalog()
+			change(&c)
+			p.SetCatalog(c)
+		})
+	}
+	for _, tt := range []struct {
+		name     string
+		do       func(prepared) error
+		sentence string
+		kind     brevet.Kind
+	}{
+		{name: "not in the log", kind: brevet.Conflict, sentence: "has not seen the intent in the log yet", do: func(p prepared) error {
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, IntentLeaf{Index: 3}, p.bundle)
+			return err
+		}},
+		{name: "in the log, and not followed", kind: brevet.Conflict, sentence: "has not seen the intent in the log yet", do: func(p prepared) error {
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, p.appendIntent(p.intent), p.bundle)
+			return err
+		}},
+		{name: "elsewhere in the log", sentence: "was spent by the intent at 10 of the log, not by this one", do: func(p prepared) error {
+			leaf := p.logIntent(p.intent)
+			leaf.Index--
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}},
+		{name: "with another leaf's body", sentence: "the body of the intent's leaf is not the one in the log", do: func(p prepared) error {
+			leaf := p.logIntent(p.intent)
+			_, leaf.Body = p.Log.Body(3)
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}},
+		{name: "without the leaf's salt", sentence: "the salt of the intent's leaf is missing", do: func(p prepared) error {
+			leaf := p.logIntent(p.intent)
+			leaf.Salt = nil
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}},
+		{name: "spent by another leaf", sentence: "the intent's leaf is about another intent", do: func(p prepared) error {
+			// The server logs something else for the request, and says that it is the intent.
+			other := open[statement.Intent](p.T, p.intent)
+			other.Duration--
+			forged := p.Append(p.Sign(other, p.Gateways["gw-1"].Statements))
+			p.follow()
+			salt, body := p.Log.Body(forged.Index)
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, IntentLeaf{forged.Index, salt, body}, p.bundle)
+			return err
+		}},
+		{name: "a second one in the log", sentence: "was spent by the intent at 10 of the log", do: func(p prepared) error {
+			p.logIntent(p.intent)
+			leaf := p.logIntent(p.intent)
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}},
+		{name: "signed by somebody else", sentence: "has not prepared this intent", do: func(p prepared) error {
+			other := open[statement.Intent](p.T, p.intent)
+			other.Duration = 3600
+			forged, err := p.Sign(other, p.Gateways["gw-1"].Statements).Marshal()
+			if err != nil {
+				return err
+			}
+			_, err = p.issuer.Issue(p.T.Context(), forged, p.logIntent(forged), p.bundle)
+			return err
+		}},
+		{name: "with its signature changed", sentence: "has not prepared this intent", do: func(p prepared) error {
+			e, err := statement.Parse(p.intent)
+			if err != nil {
+				return err
+			}
+			e.Signatures[0].Sig[0] ^= 1
+			forged, err := e.Marshal()
+			if err != nil {
+				return err
+			}
+			_, err = p.issuer.Issue(p.T.Context(), forged, p.logIntent(p.intent), p.bundle)
+			return err
+		}},
+		{name: "replaced by a later one", sentence: "has not prepared this intent", do: func(p prepared) error {
+			second := p.Approve("dave", p.request, 0, nil)
+			p.follow()
+			if later := p.prepare(p.Bundle(p.request, p.approval, second)); bytes.Equal(later, p.intent) {
+				p.T.Error("another approval counts, and the intent is the same")
+			}
+			return issue(p)
+		}},
+		{name: "too old", sentence: "the intent is older than 5m0s", do: after(func(p prepared) { p.Now = p.Now.Add(6 * time.Minute) })},
+		{name: "on other evidence", sentence: "the intent rests on other evidence", do: func(p prepared) error {
+			second := p.Approve("dave", p.request, 0, nil)
+			p.follow()
+			p.bundle = p.Bundle(p.request, p.approval, second)
+			return issue(p)
+		}},
+		{name: "on another request", sentence: "the intent is for another request", do: func(p prepared) error {
+			other := p.Ask("bob", "web-root", nil)
+			p.bundle = p.Bundle(other, p.Approve("carol", other, 0, nil))
+			return issue(p)
+		}},
+		{name: "on other claims", sentence: "the intent rests on other evidence", do: func(p prepared) error {
+			risk := int64(1)
+			b, err := proof.NewEvidence(p.request.Envelope, []statement.Envelope{p.approval.Envelope}, policy.Claimed{Risk: &risk}).Marshal()
+			if err != nil {
+				return err
+			}
+			p.bundle = b
+			return issue(p)
+		}},
+		{name: "without the approval", sentence: "the intent rests on other evidence", do: func(p prepared) error {
+			p.bundle = p.Bundle(p.request)
+			return issue(p)
+		}},
+
+		{name: "the request was cancelled", sentence: "the request is over", do: heard("bob", statement.RevokeRequest, func(p prepared) string { return string(p.request.Envelope.ID()) })},
+		{name: "the requester was suspended", sentence: "bob is suspended", do: heard("alice", statement.RevokePerson, func(prepared) string { return "bob" })},
+		{name: "the approver was suspended", sentence: "carol is suspended", do: heard("alice", statement.RevokePerson, func(prepared) string { return "carol" })},
+		{name: "the requester's key was revoked", sentence: "is revoked", do: heard("alice", statement.RevokeKey, func(p prepared) string { return prooftest.Fingerprint(p.T, p.Keys["bob"].Key()) })},
+		{name: "the holder's key was revoked", sentence: "is revoked", do: heard("alice", statement.RevokeKey, func(p prepared) string {
+			return ssh.FingerprintSHA256(p.Gateways["gw-1"].Holder.PublicKey())
+		})},
+		{name: "suspended by the log", sentence: "bob is suspended", do: after(func(p prepared) { p.Append(p.Revocation("alice", statement.RevokePerson, "bob")) })},
+		{name: "suspended before the intent's leaf", sentence: "bob is suspended", do: func(p prepared) error {
+			p.Append(p.Revocation("alice", statement.RevokePerson, "bob"))
+			return issue(p)
+		}},
+		{name: "suspended, and back again", sentence: "bob is suspended", do: func(p prepared) error {
+			suspension := p.Append(p.Revocation("alice", statement.RevokePerson, "bob"))
+			leaf := p.appendIntent(p.intent)
+			p.Reinstate("bob", suspension)
+			p.follow()
+			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
+			return err
+		}},
+		{name: "the requester's key was retired", sentence: "is retired", do: after(func(p prepared) { p.Retire("bob", p.Now) })},
+		{name: "the approver's key was retired", sentence: "is retired", do: after(func(p prepared) { p.Retire("carol", p.Now) })},
+		{name: "the gateway is no longer ours", sentence: "is no longer of gw-1", do: after(func(p prepared) {
+			p.SetMachine(statement.Machine{Name: "gw-1", Use: statement.MachineGateway, Keys: []statement.MachineKey{}})
+		})},
+		{name: "the gateway serves other targets now", sentence: "the gateway gw-1 does not serve web1", do: after(func(p prepared) {
+			m := p.Gateways["gw-1"].Machine
+			m.Targets.Labels = map[string]string{"app": "db"}
+			p.SetMachine(m)
+		})},
+		{name: "the role changed", sentence: "has changed since", do: changed(func(c *brevet.Catalog) { c.Roles[2].Limits.Duration = 7200 })},
+		{name: "the role is gone", sentence: "there is no role web-root", do: changed(func(c *brevet.Catalog) {
+			c.Roles = c.Roles[:2]
+			c.Policies[0].Text = strings.Join(strings.Split(prooftest.Policies, "\n")[1:], "\n")
+		})},
+		{name: "the approver left the group", sentence: "carol is not in the group", do: changed(func(c *brevet.Catalog) { c.Groups[2].Members = []brevet.PersonID{"alice", "dave"} })},
+		{name: "the requester left the group", sentence: "policy refuses", do: changed(func(c *brevet.Catalog) { c.Groups[1].Members = []brevet.PersonID{"ci"} })},
+		{name: "policy changed its mind", sentence: "policy refuses", do: changed(func(c *brevet.Catalog) {
+			c.Policies[0].Text += `@id("no") forbid (principal, action == Action::"request", resource == Role::"web-root");`
+		})},
+		{name: "another policy decides", sentence: "the intent names other policies than decide", do: changed(func(c *brevet.Catalog) {
+			c.Policies[0].Text = strings.Replace(c.Policies[0].Text, "sre-may-ask\"", "sre-asks\"", 1)
+		})},
+		{name: "the issuer is no longer ours", sentence: "the roster does not name issuer-1", do: after(func(p prepared) {
+			p.SetMachine(statement.Machine{Name: prooftest.IssuerName, Use: statement.MachineIssuer, Keys: []statement.MachineKey{}})
+		})},
+		{name: "the issuer has other keys now", sentence: "the roster names another ssh-user-ca key", do: after(func(p prepared) {
+			m, _ := p.State().Roster.Machine(prooftest.IssuerName, proof.End)
+			_, key := prooftest.NewKey(p.T)
+			for i := range m.Keys {
+				if m.Keys[i].Use == statement.KeyUserCA {
+					m.Keys[i].Key = key.Key()
+				}
+			}
+			p.SetMachine(m)
+		})},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := prepared{world: newWorld(t, prooftest.Options{})}
+			p.T = t
+			p.request, p.approval = p.agreed()
+			p.bundle = p.Bundle(p.request, p.approval)
+			p.intent = p.prepare(p.bundle)
+			if tt.kind == 0 {
+				tt.kind = brevet.Refused
+			}
+			refused(t, tt.do(p), tt.kind, tt.sentence)
+		})
+	}
+}
+
+// TestARequestIsSpentOnce shows that no second grant comes of a request.
+func TestARequestIsSpentOnce(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	intent := w.prepare(bundle)
+	leaf := w.logIntent(intent)
+
+	second := w.Approve("dave", request, 0, nil)
+	w.follow()
+	_, err := w.issuer.Prepare(t.Context(), w.Bundle(request, approval, second))
+	refused(t, err, brevet.Conflict, "is spent: the intent at 10 of the log has used it")
+
+	w.issue(intent, leaf, bundle)
+	for _, restart := range []bool{false, true} {
+		if restart {
+			w.reopen()
+		}
+		_, err = w.issuer.Prepare(t.Context(), bundle)
+		refused(t, err, brevet.Conflict, "is spent: it has its grant already")
+	}
+}
+
+// TestAVoidIntentIsMadeAnew shows that a request is not lost by an intent that never came into the log.
+func TestAVoidIntentIsMadeAnew(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	first := w.prepare(bundle)
+	w.Now = w.Now.Add(proof.IntentFresh + time.Second)
+	second := w.prepare(bundle)
+	if bytes.Equal(first, second) {
+		t.Fatal("an intent that is too old was given again")
+	}
+	w.issue(second, w.logIntent(second), bundle)
+}
+
+func TestManyIssueOneIntent(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	intents := make([][]byte, 16)
+	var wg sync.WaitGroup
+	for n := range intents {
+		wg.Go(func() { intents[n], _ = w.issuer.Prepare(t.Context(), bundle) })
+	}
+	wg.Wait()
+	for _, intent := range intents {
+		if !bytes.Equal(intent, intents[0]) || len(intent) == 0 {
+			t.Fatal("many prepared at once, and the intents differ")
+		}
+	}
+	leaf := w.logIntent(intents[0])
+	results := make([]Result, 16)
+	for n := range results {
+		wg.Go(func() { results[n], _ = w.issuer.Issue(t.Context(), intents[0], leaf, bundle) })
+	}
+	wg.Wait()
+	for _, r := range results {
+		if !bytes.Equal(r.Grant, results[0].Grant) || !bytes.Equal(r.Certificate, results[0].Certificate) || len(r.Grant) == 0 {
+			t.Fatal("many issued at once, and the grants differ")
+		}
+	}
+}
+
+func TestSerialsDiffer(t *testing.T) {
+	seen := map[uint64]bool{0: true}
+	for range 1000 {
+		s := newSerial()
+		if seen[s] || s > math.MaxInt64 {
+			t.Fatalf("serial %d", s)
+		}
+		seen[s] = true
 	}
 }

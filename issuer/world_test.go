@@ -32,6 +32,16 @@ type world struct {
 
 func newWorld(t testing.TB, o prooftest.Options) *world {
 	t.Helper()
+	w := begin(t, o)
+	w.follow()
+	return w
+}
+
+// newUnfollowed returns a world whose issuer has not followed the log yet.
+func newUnfollowed(t testing.TB) *world { return begin(t, prooftest.Options{}) }
+
+func begin(t testing.TB, o prooftest.Options) *world {
+	t.Helper()
 	var raw [32]byte
 	rand.Read(raw[:])
 	key, err := seal.NewKey(raw[:])
@@ -49,7 +59,6 @@ func newWorld(t testing.TB, o prooftest.Options) *world {
 	w.config = Config{Dir: dir, Key: key, Root: w.Root, Clock: w.now, Log: slog.New(slog.NewTextHandler(w.alarms, nil))}
 	w.open(t)
 	t.Cleanup(func() { w.issuer.Close() })
-	w.follow()
 	return w
 }
 
@@ -152,6 +161,20 @@ func (w *world) give(bundle []byte) (Result, IntentLeaf) {
 	intent := w.prepare(bundle)
 	leaf := w.logIntent(intent)
 	return w.issue(intent, leaf, bundle), leaf
+}
+
+// takeBack tells the issuer directly, and not the log.
+func (w *world) takeBack(revocation statement.Envelope) statement.Receipt {
+	w.T.Helper()
+	b, err := revocation.Marshal()
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	receipt, err := w.issuer.TakeBack(w.T.Context(), b)
+	if err != nil {
+		w.T.Fatalf("take back: %v", err)
+	}
+	return open[statement.Receipt](w.T, receipt)
 }
 
 // proof returns the whole bundle of what was given.

@@ -82,10 +82,18 @@ func (l *Log) Leaves(from int64) []audit.Leaf {
 
 // Checkpoint returns the signed checkpoint of all leaves.
 func (l *Log) Checkpoint() []byte {
-	signed, err := l.signer.Sign(l.head)
+	return l.Sign(l.head)
+}
+
+// Sign signs a checkpoint of any head, as somebody could who has the log's key.
+func (l *Log) Sign(h audit.Head) []byte {
+	signed, err := l.signer.Sign(h)
 	must(l.t, err)
 	return signed
 }
+
+// Head returns the right edge.
+func (l *Log) Head() audit.Head { return l.head }
 
 // Body returns the salt and the body of a leaf.
 func (l *Log) Body(index int64) (salt, body []byte) {
@@ -122,3 +130,6 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// Signer returns what signs the log's checkpoints, for a store that goes on with it.
+func (l *Log) Signer() *audit.Signer { return l.signer }
