@@ -158,12 +158,12 @@ const mostMisses = 5
 // AnswerInvitation offers a key with a one-time code, whose digest is given. The caller has not
 // signed in. Every flaw has one answer, so that codes cannot be told apart by guessing.
 func (s *Spine) AnswerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
-	err := s.answerInvitation(ctx, by, digest, person, publicKey, possession)
+	state, err := s.answerInvitation(ctx, by, digest, person, publicKey, possession)
+	if err == nil {
+		return state, nil
+	}
 	switch brevet.KindOf(err) {
 	case brevet.Refused, brevet.NotFound, brevet.Conflict:
-		if err == nil {
-			break
-		}
 		event := s.failure("invitation.refused", "", by, "a one-time code was not accepted")
 		event.Subject = string(event.ID)
 		event.Detail = map[string]any{"source": by.Source.String(), "person": person, "error": err.Error()}
@@ -171,47 +171,56 @@ func (s *Spine) AnswerInvitation(ctx context.Context, by brevet.Caller, digest s
 		return "", brevet.Errorf(brevet.Refused, "this code was not accepted").Because(err).
 			WithHint("it may be mistyped, used, or too old: ask whoever invited you for a new one")
 	}
-	if err != nil {
-		return "", err
-	}
-	return "waiting", nil
+	return "", err
 }
 
-func (s *Spine) answerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) error {
+// How an answered invitation stands.
+const (
+	invitationWaits  = "waiting"  // for an administrator
+	invitationSigned = "enrolled" // the key may be used
+)
+
+func (s *Spine) answerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
 	i, err := s.Store.Query(ctx).Invitation(digest)
 	if err != nil {
-		return err
+		return "", err
 	}
 	v := s.view()
 	key, err := statement.ParseSSHKey(publicKey)
 	if err != nil {
-		return err
+		return "", err
 	}
 	enrolment := statement.Enrolment{Person: i.Person, Key: key, Code: digest, Possession: possession}
 	_, err = enrolment.CheckPossession(s.Root)
 	switch {
 	case i.Attempts >= mostMisses:
-		return brevet.Errorf(brevet.Refused, "it was tried too often")
+		return "", brevet.Errorf(brevet.Refused, "it was tried too often")
 	case i.Person != person || err != nil:
 		miss := s.Store.Work(ctx, func(w *store.Work) error {
 			_, err := w.MissInvitation(digest)
 			return err
 		})
-		return brevet.Errorf(brevet.Refused, "possession of the key was not shown").Because(errors.Join(err, miss))
+		return "", brevet.Errorf(brevet.Refused, "possession of the key was not shown").Because(errors.Join(err, miss))
 	}
 	fingerprint, err := statement.Fingerprint(key)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if known, there := v.Roster.Key(fingerprint, v.size); there && known.Person != i.Person {
-		return brevet.Errorf(brevet.Refused, "the key is somebody else's")
+	known, there := v.Roster.Key(fingerprint, v.size)
+	switch {
+	case there && known.Person != i.Person:
+		return "", brevet.Errorf(brevet.Refused, "the key is somebody else's")
+	case i.Key == key.Public && i.Statement != "" && there: // asked again by the same key: how does it stand?
+		return invitationSigned, nil
+	case i.Key == key.Public && i.ClosedAt.IsZero():
+		return invitationWaits, nil
 	}
 	event := s.event("invitation.answered", string(i.Person), by, fmt.Sprintf("a key was offered for %s", i.Person))
 	event.About, event.Detail = i.Person, map[string]any{"key": fingerprint, "source": by.Source.String()}
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		return []brevet.Event{event}, t.AnswerInvitation(digest, key.Public, possession, v.now)
 	})
-	return err
+	return invitationWaits, err
 }
 
 // tries is how often a statement of a chain is tried when another one got ahead of it.
