@@ -261,7 +261,7 @@ the server is. Without a target, it is the first that the role chooses.`,
 	f := cmd.Flags()
 	f.StringVarP(&q.dir, "file", "f", "", "folder with the files to ask (else the server)")
 	f.StringVar(&q.duration, "for", "", "how long (else 30m, or the role's longest if that is shorter)")
-	f.StringVar(&q.reason, "reason", "", "the reason that would be given")
+	f.StringVar(&q.reason, "reason", "to see what policy says", "the reason that would be given")
 	f.StringVar(&q.ticket, "ticket", "", "the ticket that would be given")
 	_ = cmd.MarkFlagDirname("file")
 	return cmd
