@@ -15,11 +15,16 @@ import (
 // Origin names the log of every store of this package.
 const Origin = "log.test"
 
-// Signer returns the key of every log of this package. It is the same each time, so that a
+// Key returns the key of every log of this package. It is the same each time, so that a
 // store can be closed and opened again, also by another process.
+func Key() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte("a seed for tests, of thirty-two."))
+}
+
+// Signer returns what signs every log of this package.
 func Signer(t testing.TB) *audit.Signer {
 	t.Helper()
-	signer, err := audit.NewSigner(Origin, ed25519.NewKeyFromSeed([]byte("a seed for tests, of thirty-two.")))
+	signer, err := audit.NewSigner(Origin, Key())
 	if err != nil {
 		t.Fatal(err)
 	}
