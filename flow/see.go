@@ -114,7 +114,7 @@ func noneToSee(err error) bool {
 
 // findRequest returns the request whose id ends so, if the caller may see it.
 func (s *Spine) findRequest(q *store.Query, v view, by brevet.Caller, id string) (brevet.Request, error) {
-	r, err := q.FindRequest(id)
+	r, err := q.FindRequest(strings.TrimPrefix(id, "req_"))
 	if err != nil && !noneToSee(err) {
 		return r, err
 	}
@@ -126,7 +126,7 @@ func (s *Spine) findRequest(q *store.Query, v view, by brevet.Caller, id string)
 
 // findGrant returns the grant whose id ends so, with its request, if the caller may see it.
 func (s *Spine) findGrant(q *store.Query, v view, by brevet.Caller, id string) (brevet.Grant, error) {
-	g, err := q.FindGrant(id)
+	g, err := q.FindGrant(strings.TrimPrefix(id, "grt_"))
 	if err == nil {
 		var r brevet.Request
 		if r, err = q.Request(g.Request); err == nil && v.seesGrant(by, g, r) {
@@ -141,7 +141,7 @@ func (s *Spine) findGrant(q *store.Query, v view, by brevet.Caller, id string) (
 
 // findSession returns the session whose id ends so, with its grant, if the caller may see it.
 func (s *Spine) findSession(q *store.Query, v view, by brevet.Caller, id string) (brevet.Session, brevet.Grant, error) {
-	session, err := q.FindSession(id)
+	session, err := q.FindSession(strings.TrimPrefix(id, "ses_"))
 	if err == nil {
 		var g brevet.Grant
 		if g, err = q.Grant(session.Grant); err == nil && v.seesSession(by, session, g) {

@@ -208,30 +208,21 @@ func (s *scene) apply(ctx context.Context) error {
 
 // join has bob and carol enrol their keys by one-time codes, and alice sign both at once.
 func (s *scene) join(ctx context.Context) error {
-	var waiting []*background
 	for _, p := range []person{s.bob, s.carol} {
 		code, err := s.alice.brevet(ctx, "people", "invite", p.name)
 		if err != nil {
 			return err
 		}
-		login, err := start(p.command(ctx, s.binary, "login", strings.TrimSpace(code), "--key", p.key()))
-		if err != nil {
-			return err
-		}
-		defer login.stop()
-		waiting = append(waiting, login)
-	}
-	for _, login := range waiting {
-		if err := login.until(ctx, "Waiting"); err != nil {
+		if _, err := p.brevet(ctx, "login", strings.TrimSpace(code), "--key", p.key(), "--no-wait"); err != nil {
 			return err
 		}
 	}
-	if _, _, err := s.alice.both(ctx, "people", "sign", "bob", "carol", "--yes"); err != nil {
+	if _, err := s.alice.brevet(ctx, "people", "sign", "bob", "carol", "--yes"); err != nil {
 		return err
 	}
-	for _, login := range waiting {
-		if err := login.wait(ctx); err != nil {
-			return fmt.Errorf("%w\n%s", err, login.output())
+	for _, p := range []person{s.bob, s.carol} {
+		if _, err := p.brevet(ctx, "login"); err != nil {
+			return err
 		}
 	}
 	if _, err := s.bob.brevet(ctx, "ssh-config", "--install"); err != nil {
@@ -263,7 +254,7 @@ func (s *scene) ask(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.stage.show(text + answer.answer)
+		s.stage.show(unechoed(text) + answer.answer)
 		if err := s.terminal.Type(answer.answer + "\n"); err != nil {
 			return err
 		}
@@ -277,14 +268,22 @@ func (s *scene) ask(ctx context.Context) error {
 	return nil
 }
 
+// unechoed returns what a terminal shows after the line that was typed.
+func unechoed(text string) string {
+	if typed, rest, found := strings.Cut(text, "\n"); found && (strings.HasPrefix(typed, reason) || strings.HasPrefix(typed, length)) {
+		return rest
+	}
+	return text
+}
+
 // approve has alice look who waits for her, and agree.
 func (s *scene) approve(ctx context.Context) error {
 	list, err := s.alice.brevet(ctx, "requests", "--for-me")
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(list, s.request) {
-		return fmt.Errorf("brevet requests --for-me does not list %s:\n%s", s.request, list)
+	if s.request, err = field(list, `(?m)^(req_[a-z0-9]*`+strings.TrimPrefix(s.request, "req_")+`) `); err != nil {
+		return err
 	}
 	if _, _, err := s.alice.both(ctx, "approve", s.request, "--yes"); err != nil {
 		return err
