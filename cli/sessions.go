@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -143,19 +145,40 @@ watched stands in the log.`,
 func (a *app) watchSession(ctx context.Context, s *session, id string) error {
 	a.tell("Watching %s; end with Ctrl-C.", short(id))
 	reason := ""
-	events := eventsOf(ctx, s, func(ctx context.Context) (*connect.ServerStreamForClient[brevetv1.WatchSessionResponse], error) {
-		return s.sessions.WatchSession(ctx, &brevetv1.WatchSessionRequest{Id: id})
-	}, func(m *brevetv1.WatchSessionResponse) []byte {
-		reason = m.GetEndReason()
-		return m.GetFrames()
-	})
-	err := record.Play(ctx, a.out, events, record.PlayOptions{NoWait: true})
+	err := record.Play(ctx, a.out, s.liveEvents(ctx, id, &reason), record.PlayOptions{NoWait: true})
 	if err == nil {
 		a.tell("")
 		a.tell("%s ended%s", short(id), quoted(reason))
 	}
 	return err
 }
+
+// liveEvents reads what a live session shows, and why it ended. Each message is a stream of events
+// by itself: one that was left out, for somebody slow, does not spoil the next.
+func (s *session) liveEvents(ctx context.Context, id string, reason *string) iter.Seq2[record.Event, error] {
+	return func(yield func(record.Event, error) bool) {
+		err := receive(ctx, s, func(ctx context.Context) (*connect.ServerStreamForClient[brevetv1.WatchSessionResponse], error) {
+			return s.sessions.WatchSession(ctx, &brevetv1.WatchSessionRequest{Id: id})
+		}, func(m *brevetv1.WatchSessionResponse) error {
+			*reason = m.GetEndReason()
+			if len(m.GetFrames()) == 0 {
+				return nil
+			}
+			for e, err := range record.ReadEvents(bytes.NewReader(m.GetFrames())) {
+				if !yield(e, err) {
+					return errEnough
+				}
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(record.Event{}, err)
+		}
+	}
+}
+
+// errEnough ends a stream whose reader wants no more.
+var errEnough = errors.New("enough")
 
 // eventsOf reads the events of a recording out of a stream of messages. Errors come as they are
 // met, and the stream is let go when the reader has enough.
