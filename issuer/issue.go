@@ -56,6 +56,11 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if err != nil {
 		return Result{}, err
 	}
+	// In this order: who issues the same at the same time removes what is prepared with writing what is given.
+	prepared, _, err := preparedFor(ctx, i.state.reads, said.Request)
+	if err != nil {
+		return Result{}, failed(err)
+	}
 	g, found, err := givenFor(ctx, i.state.reads, said.Request)
 	if err != nil {
 		return Result{}, failed(err)
@@ -63,7 +68,10 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if found {
 		return i.again(g, e.ID(), now)
 	}
-	if err := i.mine(ctx, e, intent, said, leaf); err != nil {
+	if !bytes.Equal(prepared, intent) {
+		return Result{}, refuse("the issuer has not prepared this intent, or another one since").WithHint("ask again")
+	}
+	if err := i.spends(ctx, e, said, leaf); err != nil {
 		return Result{}, err
 	}
 	v, err := i.judgeAgain(ctx, said, leaf.Index, bundle, now)
@@ -91,16 +99,9 @@ func (i *Issuer) again(g given, intent statement.ID, now time.Time) (Result, err
 	return g.Result, nil
 }
 
-// mine checks that the intent is the one that is prepared, and that it spent its request: its leaf
-// is the first for the request in the log that was followed.
-func (i *Issuer) mine(ctx context.Context, e statement.Envelope, intent []byte, said statement.Intent, leaf IntentLeaf) error {
-	prepared, found, err := preparedFor(ctx, i.state.reads, said.Request)
-	if err != nil {
-		return failed(err)
-	}
-	if !found || !bytes.Equal(prepared, intent) {
-		return refuse("the issuer has not prepared this intent, or another one since").WithHint("ask again")
-	}
+// spends checks that the intent spent its request: its leaf is the first for the request in the log
+// that was followed.
+func (i *Issuer) spends(ctx context.Context, e statement.Envelope, said statement.Intent, leaf IntentLeaf) error {
 	by, found, err := spentBy(ctx, i.state.reads, said.Request)
 	switch {
 	case err != nil:

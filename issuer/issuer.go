@@ -51,6 +51,8 @@ type Issuer struct {
 	memory   proof.Memory
 	statuses statuses
 
+	closing func() error // once
+
 	following sync.Mutex // held while a feed is taken in
 
 	// giving is held for reading from the judgement until what was signed is durable, and for
@@ -104,11 +106,14 @@ func Open(ctx context.Context, c Config) (_ *Issuer, err error) {
 	if err := i.recall(ctx); err != nil {
 		return nil, errors.Join(err, i.state.close())
 	}
+	i.closing = sync.OnceValue(func() error { return errors.Join(i.state.close(), i.folder.Close()) })
 	return i, nil
 }
 
-// Close ends what is on its way and releases the folder.
-func (i *Issuer) Close() error { return errors.Join(i.state.close(), i.folder.Close()) }
+// Close ends what is on its way and releases the folder. What comes later is Unavailable.
+func (i *Issuer) Close() error {
+	return i.closing()
+}
 
 // Size returns how many leaves of the log were followed.
 func (i *Issuer) Size(context.Context) (int64, error) { return i.knows().head.Size, nil }
@@ -128,14 +133,11 @@ func (i *Issuer) recall(ctx context.Context) error {
 	}
 	i.name = kept.name
 	i.clock.sign(kept.signed)
-	if kept.root == "" {
-		return i.state.pin(ctx, i.root)
-	}
-	if kept.root != i.root {
+	if kept.root != "" && kept.root != i.root {
 		return refuse("this issuer is of the organisation %s…, not of %s", kept.root[:16], brevet.Quote(string(i.root[:min(len(i.root), 16)])))
 	}
-	if kept.head.Size == 0 {
-		return nil
+	if err := i.state.begin(ctx, i.root, i.clock.latest()); err != nil || kept.head.Size == 0 {
+		return err
 	}
 	next, err := i.rebuild(kept)
 	if err != nil {

@@ -90,10 +90,16 @@ func scanEnvelope(rows *sql.Rows, before, after *int64) (statement.Envelope, err
 	return statement.Parse(b)
 }
 
-// pin remembers the root for good.
-func (s *state) pin(ctx context.Context, root statement.ID) error {
-	return s.write(ctx, "pin", func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "update issuer set root = $1 where id = 1 and root = ''", root)
+// keptIntents is how long intents that were never used are remembered.
+const keptIntents = 24 * time.Hour
+
+// begin remembers the root for good, and forgets intents that cannot be used any more.
+func (s *state) begin(ctx context.Context, root statement.ID, now time.Time) error {
+	return s.write(ctx, "begin", func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "update issuer set root = $1 where id = 1 and root = ''", root); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "delete from intents where at < $1", now.Add(-keptIntents).UnixMicro())
 		return err
 	})
 }
