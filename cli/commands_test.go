@@ -82,17 +82,17 @@ func TestRosterThatLies(t *testing.T) {
 func TestAuditVerify(t *testing.T) {
 	w := newWorld(t)
 	run(t, "", "audit", "verify").want(t, 0, "3 events, checkpoint signed by the log", "compared with no earlier checkpoint")
-	w.log(brevet.Event{ID: "evt_1", Kind: "signin", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
+	w.log(brevet.Event{ID: "evt_1", Kind: "audit.searched", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
 	run(t, "", "audit", "verify").want(t, 0, "4 events", "goes on from the checkpoint of 3 events")
 	run(t, "", "audit", "verify", "--quick").want(t, 0, "4 events", "goes on from the checkpoint of 4 events")
-	w.log(brevet.Event{ID: "evt_2", Kind: "signin", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
+	w.log(brevet.Event{ID: "evt_2", Kind: "audit.searched", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
 	run(t, "", "audit", "verify", "--quick", "-o", "json").want(t, 0, `"size": 5`, `"extends": 4`)
 }
 
 // TestLogThatWasChanged: whoever changes the log, with its key or without, is found out.
 func TestLogThatWasChanged(t *testing.T) {
 	event := func(w *world, who string) {
-		w.log(brevet.Event{ID: "evt_1", Kind: "signin", Subject: who, At: time.Now(), Message: who + " signed in", Outcome: "success"})
+		w.log(brevet.Event{ID: "evt_1", Kind: "audit.searched", Subject: who, At: time.Now(), Message: who + " signed in", Outcome: "success"})
 	}
 	tests := []struct {
 		name   string
@@ -135,7 +135,7 @@ func TestAuditExportIsVerifiedOffline(t *testing.T) {
 	if err := os.WriteFile(kept, w.checkpoint(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.log(brevet.Event{ID: "evt_1", Kind: "signin", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
+	w.log(brevet.Event{ID: "evt_1", Kind: "audit.searched", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
 	run(t, "", "audit", "export", "--file", file).want(t, 0, file)
 	run(t, "", "audit", "export", "--file", file).want(t, statusConflict, "is there already")
 	t.Setenv("BREVET_HOME", t.TempDir()) // another machine, that knows nothing

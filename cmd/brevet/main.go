@@ -5,6 +5,8 @@ package main
 import (
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/brevet-pim/brevet/cli"
 	"github.com/brevet-pim/brevet/server"
 )
@@ -13,5 +15,10 @@ import (
 var version = "unknown"
 
 func main() {
-	os.Exit(cli.Run(cli.New(version, server.Commands(version)...)))
+	os.Exit(cli.Run(root(version)))
+}
+
+// root is the whole program: what people type, and what runs as a server.
+func root(version string) *cobra.Command {
+	return cli.New(version, server.Commands(version)...)
 }
