@@ -27,6 +27,7 @@ type scene struct {
 	server            *background
 	target            *testenv.Host
 	terminal          *testenv.Terminal // bob's
+	prompts           bool              // the target gives terminals, so its shell prompts
 	watching          *background       // carol's
 
 	root, api, ssh          string
@@ -240,7 +241,7 @@ func (s *scene) ask(ctx context.Context) error {
 	}
 	host := s.target.Login + "@web1.brevet"
 	arguments := []string{"-F", filepath.Join(s.bob.home, ".ssh", "config")}
-	if err := testenv.CanGiveTerminals(); err != nil {
+	if s.prompts = testenv.CanGiveTerminals() == nil; !s.prompts {
 		arguments = append(arguments, "-T")
 	}
 	// Bob's ssh must go on when the scene is over, to show that it ended by itself.
@@ -294,11 +295,25 @@ func (s *scene) approve(ctx context.Context) error {
 
 // work has bob's ssh go on into the target, and run commands as the privileged login.
 func (s *scene) work(ctx context.Context) error {
+	greeting, err := s.terminal.Expect(ctx, "this session is recorded.")
+	if err != nil {
+		return err
+	}
+	s.stage.show(greeting)
+	prompt := ""
+	if s.prompts {
+		// What is typed before the shell listens would show twice.
+		m, err := s.terminal.ExpectMatch(ctx, regexp.MustCompile(`[^\n]*[#$] `))
+		if err != nil {
+			return err
+		}
+		prompt = m.Groups[0]
+	}
 	text, err := s.typed(ctx, "echo I am $(id -un) on web1, $((40 + 2))", "I am "+s.target.Login+" on web1, 42")
 	if err != nil {
 		return err
 	}
-	s.stage.show(text)
+	s.stage.show(prompt + text)
 	list, err := s.carol.brevet(ctx, "sessions")
 	if err != nil {
 		return err
@@ -405,7 +420,11 @@ func (s *scene) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.stage.say("carol: brevet audit verify                 %s", lastLine(besides+out))
+	verdict, err := field(besides+out, `(?m)^✓ (.*)$`)
+	if err != nil {
+		return err
+	}
+	s.stage.say("carol: brevet audit verify                 %s", verdict)
 	return nil
 }
 

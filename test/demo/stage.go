@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -22,13 +23,16 @@ func (s *stage) say(format string, args ...any) {
 
 // show prints what a person sees at a terminal, indented.
 func (s *stage) show(text string) {
-	text = strings.ReplaceAll(strings.Trim(text, "\r\n"), "\r", "")
+	text = escapes.ReplaceAllString(strings.ReplaceAll(text, "\r", ""), "")
 	for line := range strings.SplitSeq(text, "\n") {
 		if line = strings.TrimRight(line, " "); line != "" {
 			fmt.Fprintf(s.out, "         │ %s\n", line)
 		}
 	}
 }
+
+// escapes are what a shell tells a terminal beside its text.
+var escapes = regexp.MustCompile("\x1b(\\[[?0-9;]*[a-zA-Z]|\\][^\x07]*\x07|[()=>][0-9A-B]?)")
 
 func (s *stage) finish(stay bool) {
 	fmt.Fprintf(s.out, "Done in %.1f s.", time.Since(s.began).Seconds())
