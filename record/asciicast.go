@@ -45,8 +45,8 @@ func Asciicast(w io.Writer, events iter.Seq2[Event, error], raw bool) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	c := cast{out: out}
 	c.filter = writerFunc(c.keep)
+	safe := NewSafeTerminal(c.filter)
 	if !raw {
-		safe := NewSafeTerminal(c.filter)
 		c.filter = safe
 	}
 	for e, err := range events {
@@ -63,6 +63,7 @@ func Asciicast(w io.Writer, events iter.Seq2[Event, error], raw bool) error {
 	}
 	c.text = append(c.text[:0], c.partial...)
 	c.partial = nil
+	safe.Close() // into memory: what the player's terminal needs to be as it was
 	if err := c.output(c.last); err != nil {
 		return err
 	}

@@ -12,21 +12,19 @@ import (
 )
 
 const (
-	// backlogBytes is how much of the latest output a new watcher sees first.
-	backlogBytes = 64 << 10
 	// watcherBytes is how far a watcher may fall behind before it is dropped.
 	watcherBytes = 4 << 20
 	watcherCount = 1 << 12
 )
 
-// Hub shows a live session to those who watch it: first the latest 64 KiB of its output,
-// then everything as it comes. A watcher that is too slow is dropped; the session never
+// Hub shows a live session to those who watch it: first the latest 64 KiB of its output, on
+// the screen that it is on, then everything as it comes. A watcher that is too slow is dropped; the session never
 // waits for one. The zero Hub is ready for use.
 type Hub struct {
 	mu       sync.Mutex // guards what follows
 	started  time.Time
-	size     []byte // data of the latest resize
-	backlog  ring   // output, stderr too
+	size     []byte  // data of the latest resize
+	backlog  backlog // output, stderr too
 	watchers map[*Watcher]struct{}
 	closed   bool
 }
@@ -191,35 +189,4 @@ func (w *Watcher) signal() {
 	case w.wake <- struct{}{}:
 	default:
 	}
-}
-
-// ring holds the latest backlogBytes that were written to it, and takes only as much
-// memory as they need.
-type ring struct {
-	buf   []byte
-	start int // of the oldest byte, once buf is full
-}
-
-func (r *ring) write(p []byte) {
-	if len(p) > backlogBytes {
-		p = p[len(p)-backlogBytes:]
-	}
-	n := min(len(p), backlogBytes-len(r.buf))
-	r.buf = append(r.buf, p[:n]...)
-	for p = p[n:]; len(p) > 0; p = p[n:] {
-		n = copy(r.buf[r.start:], p)
-		r.start = (r.start + n) % backlogBytes
-	}
-}
-
-// bytes returns a copy. Where the oldest bytes are lost, it begins with a line, if there is
-// one soon, rather than inside a character or a sequence.
-func (r *ring) bytes() []byte {
-	b := append(bytes.Clone(r.buf[r.start:]), r.buf[:r.start]...)
-	if len(b) == backlogBytes {
-		if i := bytes.IndexByte(b[:backlogBytes/16], '\n'); i >= 0 {
-			b = b[i+1:]
-		}
-	}
-	return b
 }

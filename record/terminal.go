@@ -195,7 +195,7 @@ func (t *SafeTerminal) afterEscape(b byte) {
 		t.state, t.seq = control, t.seq[:0]
 	case b == '(':
 		t.state = charset
-	case b == ']' || b == 'P' || b == 'X' || b == '^' || b == '_':
+	case b == ']' || b == 'P' || b == 'X' || b == '^' || b == '_' || b == 'k': // k is a title for screen and tmux
 		t.state, t.text = controlText, 0
 	case b < 0x30:
 		t.state = intermediate
@@ -245,6 +245,8 @@ func (t *SafeTerminal) controlSequence(final byte) {
 			return
 		}
 		t.insert = final == 'h'
+	case final == 'T' && len(params) > 1: // not scrolling but tracking the mouse
+		return
 	case final == 'J' && first > 2: // 3 takes away what the watcher could scroll back to
 		return
 	case bytes.IndexByte([]byte(finals), final) < 0:
