@@ -36,9 +36,8 @@ func (s *session) prepare(requests <-chan *gossh.Request) (setup, *gossh.Request
 		case "shell":
 			return c, r
 		case "exec", "subsystem":
-			var start struct{ Command string }
-			if gossh.Unmarshal(r.Payload, &start) == nil && len(start.Command) <= maxCommand {
-				c.command = start.Command
+			if command, ok := readCommand(r.Payload); ok {
+				c.command = command
 				return c, r
 			}
 			s.tell("Brevet: the command is longer than 64 KiB, or cannot be read.")
@@ -55,6 +54,14 @@ func (s *session) prepare(requests <-chan *gossh.Request) (setup, *gossh.Request
 		}
 	}
 	return c, nil
+}
+
+// readCommand reads an exec or subsystem request. What follows the command is refused, so that what is
+// recorded is all that is passed on.
+func readCommand(payload []byte) (string, bool) {
+	var start struct{ Command string }
+	err := gossh.Unmarshal(payload, &start)
+	return start.Command, err == nil && len(start.Command) <= maxCommand
 }
 
 // wantTerminal reports whether a terminal can be asked for (RFC 4254 section 6.2). Where the role gives

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/brevet-pim/brevet"
 )
@@ -13,8 +14,9 @@ import (
 func sentence(err error) string {
 	message, hint := brevet.MessageOf(err)
 	text := "Brevet: " + plain(message) + "."
-	if hint != "" {
-		text += " " + strings.ToUpper(hint[:1]) + plain(hint[1:]) + "."
+	if hint = plain(hint); hint != "" {
+		first, size := utf8.DecodeRuneInString(hint)
+		text += " " + string(unicode.ToUpper(first)) + hint[size:] + "."
 	}
 	return text
 }
