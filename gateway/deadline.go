@@ -52,11 +52,10 @@ func expired(a Admission) error {
 		WithHint("ask again: connect once more, or brevet request %s %s", a.Role.Name, a.Target.ID)
 }
 
-// over reports whether a grant that ends at the wall-clock time to and was first seen at first is
-// over at now, by either clock. now and first carry monotonic readings.
-func over(to, first, now time.Time) bool {
-	allowed := to.Sub(first.Round(0)) // wall clock then to wall clock of the end
-	return !now.Round(0).Before(to) || now.Sub(first) >= allowed
+// over reports whether a grant that ends at to and was first seen at first is over at now, both by the
+// wall clock, or after so much elapsed time.
+func over(to, first, now time.Time, elapsed time.Duration) bool {
+	return !now.Before(to) || elapsed >= to.Sub(first)
 }
 
 // Run watches the clocks and delivers reports until ctx ends; then it ends every session, lets none
@@ -85,7 +84,7 @@ func (g *Gateway) sweep(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, held := range g.grants {
-		if over(held.to, held.first, now) {
+		if over(held.to, held.first.Round(0), now.Round(0), now.Sub(held.first)) {
 			held.end(brevet.Errorf(brevet.Refused, "your grant ended at %s", held.to.Local().Format("15:04")).
 				WithHint("ask again: connect once more"))
 		}
