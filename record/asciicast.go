@@ -183,14 +183,15 @@ func ReadAsciicast(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		lines := bufio.NewScanner(r)
 		lines.Buffer(make([]byte, 0, 64<<10), maxCastLine)
-		number := 0
+		number, begun := 0, false
 		var prev time.Duration
 		for lines.Scan() {
 			number++
 			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 				continue
 			}
-			e, err := castLine(lines.Bytes(), number == 1)
+			e, err := castLine(lines.Bytes(), !begun)
+			begun = true
 			if err == nil && e.At < prev {
 				err = errors.New("its time lies before the line before")
 			}
@@ -205,7 +206,7 @@ func ReadAsciicast(r io.Reader) iter.Seq2[Event, error] {
 		}
 		if err := lines.Err(); err != nil {
 			yield(Event{}, malformed("line %d cannot be read: it may have %d bytes", number+1, maxCastLine).Because(err))
-		} else if number == 0 {
+		} else if !begun {
 			yield(Event{}, malformed("the file is empty"))
 		}
 	}

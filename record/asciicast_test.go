@@ -162,6 +162,8 @@ func TestPlayerBombs(t *testing.T) {
 	const head = `{"version": 2, "width": 80, "height": 24}` + "\n"
 	tests := []struct{ name, text string }{
 		{"nothing", ""},
+		{"blank lines", "\n \n"},
+		{"a blank line for a header", "\n[1, \"o\", \"x\"]"},
 		{"not JSON", "hello"},
 		{"another version", `{"version": 3, "width": 80, "height": 24}`},
 		{"version 1", `{"version": 1, "width": 80, "height": 24, "stdout": []}`},

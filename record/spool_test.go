@@ -527,13 +527,15 @@ func FuzzSpoolRecord(f *testing.F) {
 	})
 }
 
+// BenchmarkSpool records to disk, beside writing the same bytes to a file of the same disk, synced
+// as often, with nothing compressed, sealed or chained.
 func BenchmarkSpool(b *testing.B) {
 	for _, kind := range []string{"zeros", "random"} {
+		data := make([]byte, 256<<10)
+		if kind == "random" {
+			rand.Read(data)
+		}
 		b.Run(kind, func(b *testing.B) {
-			data := make([]byte, 256<<10)
-			if kind == "random" {
-				rand.Read(data)
-			}
 			s, err := OpenSpool(b.TempDir(), nil)
 			if err != nil {
 				b.Fatal(err)
@@ -546,6 +548,27 @@ func BenchmarkSpool(b *testing.B) {
 				}
 			}
 			if err := w.Close("exit"); err != nil {
+				b.Fatal(err)
+			}
+		})
+		b.Run("plain file/"+kind, func(b *testing.B) {
+			f, err := os.Create(filepath.Join(b.TempDir(), "plain"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(data)))
+			written := 0
+			for b.Loop() {
+				if _, err := f.Write(data); err != nil {
+					b.Fatal(err)
+				}
+				if written += len(data); written%syncBytes == 0 {
+					if err := f.Sync(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			if err := f.Close(); err != nil {
 				b.Fatal(err)
 			}
 		})

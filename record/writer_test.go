@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -578,6 +579,48 @@ func BenchmarkWriter(b *testing.B) {
 			b.ReportMetric(float64(w.State().Bytes)/float64(b.N*len(data)), "stored/byte")
 		})
 	}
+}
+
+// BenchmarkIdle says what a recorded session costs in memory that has spoken once and now rests,
+// with its Hub.
+func BenchmarkIdle(b *testing.B) {
+	c := config(identity(b), nil)
+	c.Sink = func(brevet.SessionID) (Sink, error) { return discard{}, nil }
+	before := memoryInUse()
+	var writers []*Writer
+	var hubs []*Hub
+	for b.Loop() {
+		w, h := begin(b, c), new(Hub)
+		for _, text := range []string{"Last login: Thu Nov 26 14:02:11 2026 from 10.1.4.7\r\n", "root@web1:~# "} {
+			if err := w.Output(Stdout, []byte(text)); err != nil {
+				b.Fatal(err)
+			}
+			h.Output(Stdout, []byte(text))
+		}
+		writers, hubs = append(writers, w), append(hubs, h)
+	}
+	for _, w := range writers {
+		w.mu.Lock()
+		w.open.sync = true
+		w.cut()
+		if err := w.settle(); err != nil {
+			b.Error(err)
+		}
+		w.mu.Unlock()
+	}
+	b.ReportMetric(float64(memoryInUse()-before)/1024/float64(b.N), "KiB/session")
+	runtime.KeepAlive(writers)
+	runtime.KeepAlive(hubs)
+}
+
+// memoryInUse returns what heap and stacks take, in bytes, once garbage is gone.
+func memoryInUse() int64 {
+	for range 3 { // what is in a sync.Pool goes at the second
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
 }
 
 type discard struct{}
