@@ -69,6 +69,9 @@ func (a *app) approveOne(ctx context.Context, typed string, given answer) error 
 	if err != nil {
 		return err
 	}
+	if request.Person == s.profile.Person {
+		return ownRequest(view, request)
+	}
 	a.showRequest(request, s.context(ctx, state, request), view)
 	for {
 		approval, err := given.approval(request, view, s.profile.Person, statement.ID(s.profile.Root))
@@ -101,6 +104,15 @@ func (a *app) approveOne(ctx context.Context, typed string, given answer) error 
 			return nil
 		}
 	}
+}
+
+// ownRequest refuses before anything is signed what policy and the issuer would refuse after.
+func ownRequest(view *brevetv1.Request, r verifiedRequest) error {
+	e := brevet.Errorf(brevet.Refused, "%s may not approve their own request", r.Person)
+	if stages := view.GetDecision().GetStages(); len(stages) > 0 {
+		return e.WithHint("%s can", waitsFor(stages))
+	}
+	return e.WithHint("brevet cancel %s takes it back", short(view.GetId()))
 }
 
 func (a *app) choose(ctx context.Context, approval statement.Approval) (string, error) {
@@ -206,26 +218,25 @@ func (a *app) signShown(ctx context.Context, p statement.Payload, signer stateme
 
 // requestContext is what an approver should know beside the request's own words.
 type requestContext struct {
-	role   brevet.Role
-	tags   map[brevet.TargetID]string
-	number int64 // of the catalog
-	note   string
+	role brevet.Role
+	tags map[brevet.TargetID]string // sensitivity of each target
+	note string                     // what keeps the rest from being known, or ""
 }
 
 // context looks the role up in the signed catalog. Without it the request still shows, with a note why.
 func (s *session) context(ctx context.Context, state *proof.State, r verifiedRequest) requestContext {
-	compiled, err := s.verifiedCatalog(ctx, state)
+	current, err := s.verifiedCatalog(ctx, state)
 	if err != nil {
 		message, _ := brevet.MessageOf(err)
 		return requestContext{note: "the catalog could not be verified: " + message}
 	}
-	role, digest, ok := compiled.Role(r.Role)
+	role, digest, ok := current.Role(r.Role)
 	if !ok || digest != r.RoleDigest {
 		return requestContext{note: "the role changed since this was asked; it will be refused"}
 	}
 	c := requestContext{role: role, tags: map[brevet.TargetID]string{}}
 	for _, id := range r.Targets {
-		if t, ok := compiled.Target(id); ok {
+		if t, ok := current.Target(id); ok {
 			c.tags[id] = string(t.Sensitivity)
 		}
 	}

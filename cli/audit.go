@@ -114,11 +114,7 @@ func (a *app) searchEvents(ctx context.Context, q *search) error {
 		}
 	}
 	return a.print(found, func() error {
-		if len(found.GetEvents()) == 0 {
-			a.tell("No event fits.")
-			return nil
-		}
-		return a.tableOf(a.eventsTable(found.GetEvents()), found.GetNextPageToken())
+		return a.tableOf(a.eventsTable(found.GetEvents()), found.GetNextPageToken(), "No event fits.")
 	})
 }
 

@@ -81,12 +81,12 @@ func TestRosterThatLies(t *testing.T) {
 
 func TestAuditVerify(t *testing.T) {
 	w := newWorld(t)
-	run(t, "", "audit", "verify").want(t, 0, "3 events, checkpoint signed by the log", "compared with no earlier checkpoint")
+	run(t, "", "audit", "verify").want(t, 0, "4 events, checkpoint signed by the log", "compared with no earlier checkpoint")
 	w.log(brevet.Event{ID: "evt_1", Kind: "audit.searched", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
-	run(t, "", "audit", "verify").want(t, 0, "4 events", "goes on from the checkpoint of 3 events")
-	run(t, "", "audit", "verify", "--quick").want(t, 0, "4 events", "goes on from the checkpoint of 4 events")
+	run(t, "", "audit", "verify").want(t, 0, "5 events", "goes on from the checkpoint of 4 events")
+	run(t, "", "audit", "verify", "--quick").want(t, 0, "5 events", "goes on from the checkpoint of 5 events")
 	w.log(brevet.Event{ID: "evt_2", Kind: "audit.searched", Subject: "alice", At: time.Now(), Message: "alice signed in", Outcome: "success"})
-	run(t, "", "audit", "verify", "--quick", "-o", "json").want(t, 0, `"size": 5`, `"extends": 4`)
+	run(t, "", "audit", "verify", "--quick", "-o", "json").want(t, 0, `"size": 6`, `"extends": 5`)
 }
 
 // TestLogThatWasChanged: whoever changes the log, with its key or without, is found out.
@@ -142,17 +142,17 @@ func TestAuditExportIsVerifiedOffline(t *testing.T) {
 	check := func(in string, more ...string) ran {
 		return run(t, in, append([]string{"audit", "verify", "--root", string(w.root)}, more...)...)
 	}
-	check("", "--file", file).want(t, 0, "4 events", "compared with no earlier checkpoint")
-	check("", "--file", file, "--checkpoint", kept).want(t, 0, "goes on from the checkpoint of 3 events")
+	check("", "--file", file).want(t, 0, "5 events", "compared with no earlier checkpoint")
+	check("", "--file", file, "--checkpoint", kept).want(t, 0, "goes on from the checkpoint of 4 events")
 	whole := string(must(os.ReadFile(file))(t))
-	check(whole, "--file", "-", "--checkpoint", kept).want(t, 0, "goes on from the checkpoint of 3 events")
+	check(whole, "--file", "-", "--checkpoint", kept).want(t, 0, "goes on from the checkpoint of 4 events")
 
 	lines := strings.SplitAfter(strings.TrimSuffix(whole, "\n"), "\n")
 	for name, text := range map[string]string{
 		"cut":             strings.Join(lines[:3], ""),
 		"an event gone":   strings.Join(append(append([]string{}, lines[:3]...), lines[4:]...), ""),
 		"no beginning":    strings.Join(lines[1:], ""),
-		"events swapped":  lines[0] + lines[1] + lines[3] + lines[2] + lines[4],
+		"events swapped":  lines[0] + lines[1] + lines[3] + lines[2] + lines[4] + lines[5],
 		"not JSON":        "{",
 		"a line too long": strings.Repeat("x", maxExportLine+1),
 		"empty":           "",
@@ -260,8 +260,7 @@ func TestCatalogThatLies(t *testing.T) {
 
 func TestDoctor(t *testing.T) {
 	w := newWorld(t)
-	run(t, "", "doctor").want(t, statusNeedsYou, "answers, pinned, organisation Example Ltd", "clock: within", "verified from the root",
-		"one administrator alone", "3 events", "exit 3: one thing needs you")
+	run(t, "", "doctor").want(t, 0, "answers, pinned, organisation Example Ltd", "clock: within", "verified from the root", "4 events")
 	w.lie = func(m any) {
 		switch r := m.(type) {
 		case *brevetv1.GetServerResponse:
@@ -272,7 +271,7 @@ func TestDoctor(t *testing.T) {
 		}
 	}
 	run(t, "", "doctor").want(t, statusNeedsYou, "! version: this is v0.0.0-test, the server is v9", "✗ clock: it differs from the server's by 1h",
-		`✗ disk: full\x1b[2J`, "✓ issuer: answers", "goes on from the 3 that this machine knew", "four things need you")
+		`✗ disk: full\x1b[2J`, "✓ issuer: answers", "goes on from the 4 that this machine knew", "three things need you")
 	w.lie = func(m any) {
 		if r, ok := m.(*brevetv1.GetServerResponse); ok {
 			r.Root = strings.Repeat("ab", 32)
@@ -285,26 +284,46 @@ func TestDoctor(t *testing.T) {
 	run(t, "", "doctor").want(t, statusNeedsYou, "✗ key", "cannot be read")
 }
 
+// asked is a request as a server that tells the truth shows it.
+func (w *world) asked(person brevet.PersonID, by statement.Signer) *brevetv1.Request {
+	now := time.Now()
+	request := statement.Request{
+		Header: statement.NewHeader(w.root, now, now.Add(time.Hour)), Reason: "drill", Via: brevet.ViaCLI,
+		Terms: statement.Terms{Person: person, Role: "web-root", RoleDigest: strings.Repeat("ab", 32), Targets: []brevet.TargetID{"web1"},
+			Logins: []string{"root"}, Duration: 900, Holder: statement.Holder{Machine: "gw-1", Key: "SHA256:" + strings.Repeat("A", 43)}},
+	}
+	e := must(statement.New(w.t.Context(), request, by))(w.t)
+	return &brevetv1.Request{Id: string(e.RequestID(request)), Statement: must(e.Marshal())(w.t), Person: string(person), State: "waiting"}
+}
+
 // TestRequestThatLies: an approver is shown what was signed, or nothing.
 func TestRequestThatLies(t *testing.T) {
 	w := newWorld(t)
-	now := time.Now()
-	asked := must(statement.New(t.Context(), statement.Request{
-		Header: statement.NewHeader(w.root, now, now.Add(time.Hour)), Reason: "drill", Via: brevet.ViaCLI,
-		Terms: statement.Terms{Person: "alice", Role: "web-root", RoleDigest: strings.Repeat("ab", 32), Targets: []brevet.TargetID{"web1"},
-			Logins: []string{"root"}, Duration: 900, Holder: statement.Holder{Machine: "gw-1", Key: "SHA256:" + strings.Repeat("A", 43)}},
-	}, w.alice))(t)
-	id := string(asked.RequestID(must(statement.Open[statement.Request](asked))(t)))
-	view := &brevetv1.Request{Id: id, Statement: must(asked.Marshal())(t), Person: "alice", State: "waiting"}
+	view := w.asked("bob", w.bob)
+	id := view.GetId()
 	w.lie = func(m any) {
 		if r, ok := m.(*brevetv1.GetRequestResponse); ok {
 			r.Request = view
 		}
 	}
-	run(t, "l\n", "approve", id).want(t, 0, "alice asks web-root on web1: root by ssh", "for 15m", "drill", "Nothing was signed.")
+	run(t, "l\n", "approve", id).want(t, 0, "bob asks web-root on web1: root by ssh", "for 15m", "drill", "Nothing was signed.")
+	run(t, "\n", "approve", id, "--target", "web2").want(t, statusUsage, `target "web2" was not asked for`)
 	run(t, "n\n1h\n", "approve", id).want(t, statusUsage, "1h is more than was asked for (15m)")
 	view.Id = "req_" + strings.Repeat("0", 26)
 	run(t, "a\n", "approve", id).want(t, statusRefused, "the server shows another statement under the id")
+}
+
+// TestOwnRequest: nobody is led to sign a yes to their own request.
+func TestOwnRequest(t *testing.T) {
+	w := newWorld(t)
+	view := w.asked("alice", w.alice)
+	view.Decision = &brevetv1.Decision{Stages: []*brevetv1.Stage{{Group: "sre-leads", Count: 1, MayApprove: []string{"dan"}}}}
+	w.lie = func(m any) {
+		if r, ok := m.(*brevetv1.GetRequestResponse); ok {
+			r.Request = view
+		}
+	}
+	run(t, "a\n", "approve", view.GetId()).want(t, statusRefused, "alice may not approve their own request", "one of sre-leads (dan) can")
 }
 
 // TestOutputIsHarmless: an escape sequence in somebody's text acts on no terminal in any format.

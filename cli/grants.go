@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -53,7 +54,9 @@ func (a *app) grantsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(got, func() error { return a.tableOf(a.grantsTable(got.GetGrants()), got.GetNextPageToken()) })
+			return a.print(got, func() error {
+				return a.tableOf(a.grantsTable(got.GetGrants()), got.GetNextPageToken(), noneOr(all, "There is no grant.", "No grant is in force. brevet grants --all shows those that are over."))
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also those that are over")
@@ -62,14 +65,14 @@ func (a *app) grantsList() *cobra.Command {
 }
 
 func (a *app) grantsTable(grants []*brevetv1.Grant) show.Table {
-	t := show.Table{Head: []string{"GRANT", "WHO", "ROLE", "WHERE", "AS", "STATE", "LEFT", "ENDED BY"}}
+	t := show.Table{Head: []string{"GRANT", "WHO", "ROLE", "WHERE", "AS", "STATE", "LEFT", "ENDED"}}
 	for _, g := range grants {
 		left := a.clock().Left(when(g.GetTo()))
 		if s := brevet.GrantState(g.GetState()); s != brevet.Live && s != brevet.Issuing {
 			left = ""
 		}
 		t.Add(short(g.GetId()), g.GetPerson(), g.GetRole(), few(g.GetTargets(), 3), strings.Join(g.GetLogins(), ", "),
-			g.GetState(), left, strings.TrimSuffix(g.GetEndedBy()+quoted(g.GetEndReason()), ": "))
+			g.GetState(), left, cmp.Or(g.GetEndReason(), g.GetEndedBy()))
 	}
 	return t
 }

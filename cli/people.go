@@ -343,6 +343,30 @@ func (s *session) knows(ctx context.Context, name string) error {
 	return missing("person", name, names, "brevet people lists them")
 }
 
+// suspension returns the revocation that suspended the person: by the roster, or else by the word of the
+// server. A reinstatement of another one lifts nothing, so that a wrong word does no harm.
+func (s *session) suspension(ctx context.Context, state *proof.State, person brevet.PersonID) (statement.ID, error) {
+	if id, ok := state.Suspended(person, latest); ok {
+		return id, nil
+	}
+	got, err := s.people.ListPeople(ctx, &brevetv1.ListPeopleRequest{})
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, p := range got.GetPeople() {
+		names = append(names, p.GetId())
+		if p.GetId() != string(person) {
+			continue
+		}
+		if p.GetSuspension() == "" {
+			return "", brevet.Errorf(brevet.Conflict, "%s is not suspended", person).WithHint("brevet people shows who is")
+		}
+		return statement.ID(p.GetSuspension()), nil
+	}
+	return "", missing("person", string(person), names, "brevet people lists them")
+}
+
 func (a *app) peopleReinstate() *cobra.Command {
 	var reason string
 	var yes bool
@@ -362,11 +386,12 @@ func (a *app) peopleReinstate() *cobra.Command {
 				return err
 			}
 			person := brevet.PersonID(args[0])
-			suspension, ok := state.Suspended(person, latest)
-			if !ok {
-				return brevet.Errorf(brevet.Conflict, "%s is not suspended", show.Text(args[0])).WithHint("brevet people shows who is")
+			suspension, err := s.suspension(cmd.Context(), state, person)
+			if err != nil {
+				return err
 			}
 			now := time.Now()
+			a.tell("reinstate %s: %s", person, reason)
 			return a.signRoster(cmd.Context(), s, state, statement.Reinstate{
 				Header: statement.NewHeader(state.Roster.Org(), now, now.Add(signingLife)), Link: next(state),
 				Person: person, Revocation: suspension, Reason: reason,

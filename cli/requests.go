@@ -43,11 +43,7 @@ func (a *app) requests() *cobra.Command {
 				return err
 			}
 			return a.print(got, func() error {
-				if len(got.GetRequests()) == 0 {
-					a.tell("%s", none(forMe, all))
-					return nil
-				}
-				return a.tableOf(a.requestsTable(got.GetRequests(), s.profile.Person), got.GetNextPageToken())
+				return a.tableOf(a.requestsTable(got.GetRequests(), s.profile.Person), got.GetNextPageToken(), none(forMe, all))
 			})
 		},
 	}
@@ -71,20 +67,29 @@ func open() []string {
 }
 
 func none(forMe, all bool) string {
-	switch {
-	case forMe:
+	if forMe {
 		return "No request waits for you."
-	case all:
-		return "There is no request."
 	}
-	return "No request waits. brevet requests --all shows those that are decided."
+	return noneOr(all, "There is no request.", "No request waits. brevet requests --all shows those that are decided.")
+}
+
+// noneOr returns what to say where a list has nothing.
+func noneOr(all bool, nothing, nothingNow string) string {
+	if all {
+		return nothing
+	}
+	return nothingNow
 }
 
 // pageSize is how many of a list a command shows.
 const pageSize = 100
 
-// tableOf prints a table, and says so if there is more.
-func (a *app) tableOf(t show.Table, next string) error {
+// tableOf prints a table, and says so if there is more, or nothing at all.
+func (a *app) tableOf(t show.Table, next, nothing string) error {
+	if len(t.Rows) == 0 {
+		a.tell("%s", nothing)
+		return nil
+	}
 	if err := a.table(t); err != nil {
 		return err
 	}

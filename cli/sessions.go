@@ -53,7 +53,9 @@ func (a *app) sessionsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(got, func() error { return a.tableOf(a.sessionsTable(got.GetSessions()), got.GetNextPageToken()) })
+			return a.print(got, func() error {
+				return a.tableOf(a.sessionsTable(got.GetSessions()), got.GetNextPageToken(), noneOr(all, "There is no session.", "No session goes on. brevet sessions --all shows those that ended."))
+			})
 		},
 	}
 	f := cmd.Flags()

@@ -44,6 +44,7 @@ type world struct {
 	t       *testing.T
 	key     string // file of alice's key
 	alice   statement.Signer
+	bob     statement.Signer // enrolled, may ask
 	logKey  *audit.Signer
 	rows    []*brevetv1.Leaf
 	head    audit.Head
@@ -78,6 +79,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, token: enrol.NewToken(), lie: func(any) {}}
 	w.key = writeKey(t, filepath.Join(t.TempDir(), "id_ed25519"))
 	w.alice = signerOf(t, w.key)
+	w.bob = signerOf(t, writeKey(t, filepath.Join(t.TempDir(), "id_ed25519")))
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +159,23 @@ func (w *world) found(logKey ed25519.PrivateKey) {
 		Name: "log", Use: statement.MachineLog, Addresses: []string{}, Targets: brevet.Selector{Labels: map[string]string{}, Names: []brevet.TargetID{}},
 		Keys: []statement.MachineKey{{Use: statement.KeyCheckpoint, Key: must(statement.MachineKeyOf(logKey.Public()))(w.t)}},
 	}
-	w.append(must(statement.New(w.t.Context(), log, w.alice))(w.t), "machine")
+	machine := must(statement.New(w.t.Context(), log, w.alice))(w.t)
+	w.append(machine, "machine")
+	enrol := statement.Enrol{
+		Header: statement.NewHeader(w.root, now, now.Add(signingLife)), Link: statement.Link{Number: 3, Previous: machine.ID()},
+		Enrolments: []statement.Enrolment{w.enrolment(now)},
+	}
+	w.append(must(statement.New(w.t.Context(), enrol, w.alice))(w.t), "enrol")
+}
+
+// enrolment is bob's, who may ask.
+func (w *world) enrolment(now time.Time) statement.Enrolment {
+	code := strings.Repeat("c0", 32)
+	shown := must(statement.Possession{Org: w.root, Person: "bob", Key: w.bob.Key(), Code: code}.Prove(w.t.Context(), w.bob))(w.t)
+	return statement.Enrolment{
+		Person: "bob", Kind: brevet.Person, Key: w.bob.Key(), Uses: []statement.Use{statement.UseRequest},
+		From: now.UnixMicro(), Until: now.Add(24 * time.Hour).UnixMicro(), Code: code, Possession: shown,
+	}
 }
 
 // append logs a statement.
