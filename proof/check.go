@@ -178,31 +178,25 @@ func (s *State) checkpointKeys(use statement.MachineUse, at int64) []checkpointK
 	return keys
 }
 
-// places checks that everything stands in the log where the bundle says. Of the chains a reader
-// who got them otherwise need not be shown the places again.
+// places checks that everything stands in the log where the bundle says. What the reader's own chains
+// have need not be shown again; all else must be, since who moves a retirement in the log moves what
+// it ends.
 func (c *checker) places() error {
 	b := c.bundle
-	needed := slices.Concat([]Record{b.Request}, b.Approvals)
-	optional := slices.Concat(b.Roster, b.Catalog, b.Revocations)
-	for _, r := range needed {
+	for _, r := range slices.Concat([]Record{b.Request}, b.Approvals, c.unknown(b.Roster), c.unknown(b.Catalog), b.Revocations) {
 		if err := c.place(r, r.Statement.ID()); err != nil {
 			return err
 		}
-	}
-	hidden := 0
-	for _, r := range optional {
-		if !r.shown() {
-			hidden++
-			continue
-		}
-		if err := c.place(r, r.Statement.ID()); err != nil {
-			return err
-		}
-	}
-	if hidden > 0 {
-		c.report.add(NotShown, "log", fmt.Sprintf("the places of %d roster, catalog and revocation statements are not shown", hidden))
 	}
 	return nil
+}
+
+// unknown returns the records that the state which is held does not have.
+func (c *checker) unknown(chain []Record) []Record {
+	return slices.DeleteFunc(slices.Clone(chain), func(r Record) bool {
+		held := c.trust.State
+		return held != nil && (held.Roster.Knows(r.Statement.ID()) || held.Catalog.Knows(r.Statement.ID()))
+	})
 }
 
 func (c *checker) place(r Record, subject statement.ID) error {

@@ -51,7 +51,7 @@ func (v *Verifier) Extend(b *Bundle) error {
 	if err := c.checkpoint(); err != nil {
 		return err
 	}
-	for _, r := range slices.Concat(b.Roster, b.Catalog, b.Revocations) {
+	for _, r := range slices.Concat(c.unknown(b.Roster), c.unknown(b.Catalog), b.Revocations) {
 		if err := c.place(r, r.Statement.ID()); err != nil {
 			return err
 		}

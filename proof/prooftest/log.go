@@ -107,16 +107,18 @@ func (l *Log) Record(index int64) proof.Record {
 	r := l.rows[index]
 	e, err := statement.Parse(r.statement)
 	must(l.t, err)
-	inclusion, err := audit.Inclusion(l.head.Size, index, l.hashes)
-	must(l.t, err)
-	record := proof.Record{Index: index, Body: hex.EncodeToString(r.leaf.Body[:]), Proof: hashBytes(inclusion), Statement: e}
+	record := proof.Record{Index: index, Body: hex.EncodeToString(r.leaf.Body[:]), Proof: l.Inclusion(index), Statement: e}
 	if r.leaf.Kind == string(statement.KindIntent) {
 		record.Salt, record.Record = l.Body(index)
 	}
 	return record
 }
 
-func hashBytes(list []tlog.Hash) [][]byte {
+// Inclusion returns the proof of a leaf's place in the whole log.
+func (l *Log) Inclusion(index int64) [][]byte {
+	l.t.Helper()
+	list, err := audit.Inclusion(l.head.Size, index, l.hashes)
+	must(l.t, err)
 	var all [][]byte
 	for _, h := range list {
 		all = append(all, h[:])
