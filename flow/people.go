@@ -15,19 +15,26 @@ import (
 	"github.com/brevet-pim/brevet/store"
 )
 
-// Roster returns the statements of the roster chain after the number, in order. They are public
-// to whoever reaches the server: each is verified from the pinned root.
+// Roster returns the statements of the roster chain after the number, in order, and the revocations
+// of people and keys that stand behind that statement in the log: without these nobody can verify
+// a reinstatement, nor know who is suspended. They are public to whoever reaches the server: each
+// is verified from the pinned root.
 func (s *Spine) Roster(ctx context.Context, after int64) ([][]byte, error) {
 	var statements [][]byte
 	q := s.Store.Query(ctx)
 	for from := int64(0); ; {
-		entries, err := q.Statements(rosterKinds, from, page)
+		entries, err := q.Statements(rosterAndRevocations, from, page)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entries {
 			from = e.Index + 1
-			if after--; after < 0 {
+			switch {
+			case e.Kind != string(statement.KindRevocation):
+				if after--; after < 0 {
+					statements = append(statements, e.Statement)
+				}
+			case after <= 0 && endsSomebody(e.Statement):
 				statements = append(statements, e.Statement)
 			}
 		}
@@ -35,6 +42,18 @@ func (s *Spine) Roster(ctx context.Context, after int64) ([][]byte, error) {
 			return statements, nil
 		}
 	}
+}
+
+var rosterAndRevocations = append([]string{string(statement.KindRevocation)}, rosterKinds...)
+
+// endsSomebody reports whether a revocation is of a person or a key, not of a request or a grant.
+func endsSomebody(b []byte) bool {
+	e, err := statement.Parse(b)
+	if err != nil {
+		return false
+	}
+	r, err := statement.Open[statement.Revocation](e)
+	return err == nil && (r.What == statement.RevokePerson || r.What == statement.RevokeKey)
 }
 
 // People lists everybody of the roster, for those who administer, audit or answer for anybody:
