@@ -89,7 +89,7 @@ func TestStockToolsReadCheckpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	encoded, err := base64.StdEncoding.DecodeString(public[strings.LastIndex(public, "+")+1:])
+	encoded, err := base64.StdEncoding.DecodeString(strings.SplitN(public, "+", 3)[2])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ type Kind struct {
 	Lasting bool
 }
 
-// Kinds is every kind of event there is, in the order of the reference page. An event of
+// Kinds is every kind of event there is, in the order of docs/reference/events.md. An event of
 // another kind is refused.
 var Kinds = []Kind{
 	// What people and machines signed.

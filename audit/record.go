@@ -29,15 +29,17 @@ const (
 // end. What Brevet adds is under unmapped.brevet. Nothing in it can act on a terminal: every
 // control, format and separator character is escaped, and invalid UTF-8 is replaced.
 //
-// An event of an unknown kind, without an id or a time, or whose detail cannot be
+// An event of an unknown kind, without an id or a time after 1970, or whose detail cannot be
 // marshalled (as a brevet.Secret cannot) is an Invalid error.
 func Record(e brevet.Event) ([]byte, error) {
 	kind, ok := KindOf(e.Kind)
 	switch {
 	case !ok:
 		return nil, brevet.Errorf(brevet.Invalid, "%s is not a kind of event", brevet.Quote(clip(e.Kind, MaxKind)))
-	case e.ID == "" || e.At.IsZero():
-		return nil, brevet.Errorf(brevet.Invalid, "a %s event has no id or no time", e.Kind)
+	case e.ID == "":
+		return nil, brevet.Errorf(brevet.Invalid, "a %s event has no id", e.Kind)
+	case e.At.UnixMicro() <= 0 || e.At.UTC().Year() > 9999: // RFC 3339 ends there
+		return nil, brevet.Errorf(brevet.Invalid, "a %s event has no time, or one that no clock shows", e.Kind)
 	case e.Outcome != "success" && e.Outcome != "failure":
 		return nil, brevet.Errorf(brevet.Invalid, "a %s event has the outcome %s: success or failure", e.Kind, brevet.Quote(clip(e.Outcome, maxText)))
 	case kind.Statement != (len(e.Statement) > 0):
