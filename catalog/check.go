@@ -21,15 +21,16 @@ import (
 
 // Bounds on what nouns hold, far above use and low enough for every reader.
 const (
-	maxText    = 200
-	maxTicket  = 200
-	maxLogins  = 20
-	maxLabels  = 32
-	maxStages  = 10
-	maxCount   = 10
-	maxKeysOf  = 20
-	maxRanges  = 100
-	maxMembers = 100_000
+	maxText      = 200
+	maxTicket    = 200
+	maxLogins    = 20
+	maxLabels    = 32
+	maxStages    = 10
+	maxCount     = 10
+	maxApprovers = 50 // approvals that a grant can rest on
+	maxKeysOf    = 20
+	maxRanges    = 100
+	maxMembers   = 100_000
 )
 
 // normalise sorts every list, as the manifest wants it, and writes host keys in one way. What
@@ -360,6 +361,7 @@ func (c *checker) stages(stages []brevet.Stage) {
 	if len(stages) > maxStages {
 		c.wrong("approval", fmt.Sprintf("has %d stages, more than %d", len(stages), maxStages), "")
 	}
+	people := 0
 	for i, s := range stages {
 		field := "approval." + strconv.Itoa(i+1)
 		if s.Group == "" {
@@ -371,9 +373,13 @@ func (c *checker) stages(stages []brevet.Stage) {
 			c.wrong(field+".count", fmt.Sprintf("is %d", s.Count), fmt.Sprintf("write 1 to %d", maxCount))
 			continue
 		}
+		people += s.Count
 		if g, ok := c.groups[s.Group]; ok && len(g.Members) < s.Count {
 			c.wrong(field, fmt.Sprintf("needs %d of group %s, which has %d", s.Count, s.Group, len(g.Members)), "add people to the group, or ask fewer")
 		}
+	}
+	if people > maxApprovers {
+		c.wrong("approval", fmt.Sprintf("needs %d people in all, more than %d", people, maxApprovers), "ask fewer")
 	}
 }
 

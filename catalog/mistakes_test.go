@@ -51,6 +51,8 @@ func TestMistakesNameFileLineAndField(t *testing.T) {
 		{"no count of any size", "roles.yaml", "count: 1", "count: 0", "role web-root: approval.1.count is 0: write 1 to 10"},
 		{"more than the group has", "roles.yaml", "count: 1", "count: 3", "role web-root: approval.1 needs 3 of group sre-leads, which has 2: add people to the group, or ask fewer"},
 
+		{"more than a grant can rest on", "roles.yaml", "  - {group: sre-leads, count: 1}", strings.TrimSuffix(strings.Repeat("  - {group: sre-leads, count: 10}\n", 6), "\n"), "role web-root: approval needs 60 people in all, more than 50: ask fewer"},
+
 		// durations
 		{"words", "roles.yaml", "duration: 1h", `duration: "1 hour"`, `roles.yaml:9:10: role web-root: limits.duration "1 hour": write a number and a unit, like 1h or 45m`},
 		{"no unit", "roles.yaml", "duration: 1h", "duration: 3600", `limits.duration "3600": write a number and a unit`},
