@@ -136,10 +136,11 @@ type logVerifier struct {
 	progress *progress
 }
 
-// roster are the kinds of statement that say who signs checkpoints.
+// rosterKinds are the kinds of statement that say who signs checkpoints. A reinstatement makes no sense
+// without the revocation that it lifts.
 var rosterKinds = map[string]bool{
 	string(statement.KindRoot): true, string(statement.KindEnrol): true, string(statement.KindRetire): true,
-	string(statement.KindReinstate): true, string(statement.KindMachine): true,
+	string(statement.KindReinstate): true, string(statement.KindMachine): true, string(statement.KindRevocation): true,
 }
 
 // verify walks all parts and returns the newest checkpoint, verified.
@@ -203,6 +204,9 @@ func (v *logVerifier) learn(row audit.Row) error {
 	if string(envelope.ID()) != row.Leaf.Subject {
 		return brevet.Errorf(brevet.Refused, "event %d: its statement is another one than it was logged for", row.Index)
 	}
+	if !aboutSomebody(envelope) {
+		return nil
+	}
 	entry := proof.Entry{Index: row.Index, Envelope: envelope}
 	if v.state == nil {
 		v.state, err = proof.Found(entry, v.root)
@@ -210,6 +214,16 @@ func (v *logVerifier) learn(row audit.Row) error {
 	}
 	v.state, err = v.state.Extend(nil, entry)
 	return err
+}
+
+// aboutSomebody reports whether a statement is of the roster, or a revocation that bears on it: not those
+// of requests and grants, of which there are many.
+func aboutSomebody(e statement.Envelope) bool {
+	if kind, err := e.Kind(); err != nil || kind != statement.KindRevocation {
+		return true
+	}
+	r, err := statement.Open[statement.Revocation](e)
+	return err != nil || r.What == statement.RevokePerson || r.What == statement.RevokeKey
 }
 
 func notTheLog(p *audit.Problem) error {

@@ -337,3 +337,29 @@ func TestOutputIsHarmless(t *testing.T) {
 		}
 	}
 }
+
+// TestSuspensions: a roster and a log in which somebody was suspended and reinstated still verify, and
+// the CLI knows who is suspended.
+func TestSuspensions(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now()
+	header := func() statement.Header { return statement.NewHeader(w.root, now, now.Add(time.Hour)) }
+	sign := func(p statement.Payload) statement.Envelope {
+		return must(statement.New(t.Context(), p, w.alice))(t)
+	}
+	suspension := sign(statement.Revocation{Header: header(), By: "alice", What: statement.RevokePerson, Subject: "bob", Reason: "laptop stolen"})
+	w.append(suspension, "revocation")
+	w.append(sign(statement.Revocation{Header: header(), By: "alice", What: statement.RevokeGrant, Subject: "grt_" + strings.Repeat("0", 26), Reason: "drill"}), "revocation")
+	view := w.asked("bob", w.bob)
+	w.lie = func(m any) {
+		if r, ok := m.(*brevetv1.GetRequestResponse); ok {
+			r.Request = view
+		}
+	}
+	run(t, "a\n", "approve", view.GetId()).want(t, statusRefused, "bob", "suspended")
+	run(t, "", "audit", "verify").want(t, 0, "6 events")
+	w.append(sign(statement.Reinstate{Header: header(), Link: statement.Link{Number: 4, Previous: w.roster[2].ID()},
+		Person: "bob", Revocation: suspension.ID(), Reason: "found"}), "reinstate")
+	run(t, "l\n", "approve", view.GetId()).want(t, 0, "bob asks web-root")
+	run(t, "", "audit", "verify").want(t, 0, "7 events")
+}

@@ -79,8 +79,15 @@ func (p peoplePart) GetRoster(ctx context.Context, m *brevetv1.GetRosterRequest)
 		return nil, err
 	}
 	got := &brevetv1.GetRosterResponse{}
-	for _, e := range p.roster[min(m.GetAfter(), int64(len(p.roster))):] {
-		got.Statements = append(got.Statements, must(e.Marshal())(p.t))
+	passed := int64(0)
+	for _, e := range p.roster {
+		chained := must(e.Kind())(p.t) != statement.KindRevocation
+		if chained {
+			passed++
+		}
+		if passed > m.GetAfter() || !chained && passed == m.GetAfter() {
+			got.Statements = append(got.Statements, must(e.Marshal())(p.t))
+		}
 	}
 	return say(p.world, got)
 }

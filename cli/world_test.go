@@ -182,7 +182,7 @@ func (w *world) enrolment(now time.Time) statement.Enrolment {
 func (w *world) append(e statement.Envelope, kind string) {
 	b := must(e.Marshal())(w.t)
 	w.log(brevet.Event{ID: brevet.EventID("evt_x"), Kind: kind, Subject: string(e.ID()), At: time.Now(), Statement: b, Message: kind, Outcome: "success"})
-	if rosterKinds[kind] {
+	if rosterKinds[kind] && aboutSomebody(e) {
 		w.roster = append(w.roster, e)
 	}
 }
