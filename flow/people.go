@@ -29,12 +29,17 @@ func (s *Spine) Roster(ctx context.Context, after int64) ([][]byte, error) {
 		}
 		for _, e := range entries {
 			from = e.Index + 1
-			switch {
-			case e.Kind != string(statement.KindRevocation):
+			if e.Kind != string(statement.KindRevocation) {
 				if after--; after < 0 {
 					statements = append(statements, e.Statement)
 				}
-			case after <= 0 && endsSomebody(e.Statement):
+				continue
+			}
+			envelope, err := envelopeOf(e)
+			if err != nil {
+				return nil, err
+			}
+			if after <= 0 && endsSomebody(envelope) {
 				statements = append(statements, e.Statement)
 			}
 		}
@@ -45,16 +50,6 @@ func (s *Spine) Roster(ctx context.Context, after int64) ([][]byte, error) {
 }
 
 var rosterAndRevocations = append([]string{string(statement.KindRevocation)}, rosterKinds...)
-
-// endsSomebody reports whether a revocation is of a person or a key, not of a request or a grant.
-func endsSomebody(b []byte) bool {
-	e, err := statement.Parse(b)
-	if err != nil {
-		return false
-	}
-	r, err := statement.Open[statement.Revocation](e)
-	return err == nil && (r.What == statement.RevokePerson || r.What == statement.RevokeKey)
-}
 
 // People lists everybody of the roster, for those who administer, audit or answer for anybody:
 // whoever may see requests of others must know whose they are. Everybody else sees themselves.

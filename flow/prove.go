@@ -163,7 +163,8 @@ func (p prover) chain(kinds []string, after int64) ([]proof.Record, error) {
 // rosterKinds are the statements of the roster chain.
 var rosterKinds = trusted[:5]
 
-// revocations adds what ended the request, the grant, its person or the key that asked.
+// revocations adds what ended the request, the grant, its person or the key that asked, and what the
+// roster's reinstatements lift: they cannot be verified without it.
 func (p prover) revocations(b *proof.Bundle, v view) error {
 	request, err := statement.Open[statement.Request](b.Request.Statement)
 	if err != nil {
@@ -180,7 +181,13 @@ func (p prover) revocations(b *proof.Bundle, v view) error {
 			ids = append(ids, heard.ID)
 		}
 	}
-	b.Revocations, err = p.statements(ids...)
+	for _, r := range b.Roster {
+		if lifted, err := statement.Open[statement.Reinstate](r.Statement); err == nil {
+			ids = append(ids, lifted.Revocation)
+		}
+	}
+	slices.Sort(ids)
+	b.Revocations, err = p.statements(slices.Compact(ids)...)
 	return err
 }
 
@@ -234,10 +241,12 @@ func (s *Spine) Chains(ctx context.Context, by brevet.Caller, roster, catalog in
 
 // standing returns the revocations of persons and keys: those that the chains alone do not show.
 func standing(revocations []proof.Record) []proof.Record {
-	return slices.DeleteFunc(revocations, func(r proof.Record) bool {
-		said, err := statement.Open[statement.Revocation](r.Statement)
-		return err != nil || said.What != statement.RevokePerson && said.What != statement.RevokeKey
-	})
+	return slices.DeleteFunc(revocations, func(r proof.Record) bool { return !endsSomebody(r.Statement) })
+}
+
+func endsSomebody(revocation statement.Envelope) bool {
+	said, err := statement.Open[statement.Revocation](revocation)
+	return err == nil && (said.What == statement.RevokePerson || said.What == statement.RevokeKey)
 }
 
 // ExportGrant returns the whole proof of a grant, to be verified by anybody who has the root's id.
