@@ -262,7 +262,7 @@ func (s *State) machine(e Entry, m statement.Machine) error {
 	r := s.Roster
 	versions := r.machines[m.Name]
 	if len(versions) > 0 && versions[0].Use != m.Use {
-		return refuse("%s is a %s and cannot become a %s", m.Name, versions[0].Use, m.Use).WithHint("give it another name")
+		return refuse("the use of %s is %s and cannot become %s", m.Name, versions[0].Use, m.Use).WithHint("give it another name")
 	}
 	next := machine{index: e.Index, Machine: m, keys: map[string]statement.MachineUse{}}
 	for _, k := range m.Keys {

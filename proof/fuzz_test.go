@@ -1,0 +1,90 @@
+package proof_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/brevet-pim/brevet/proof"
+	"github.com/brevet-pim/brevet/proof/prooftest"
+)
+
+// FuzzParse reads bundles: what is read is written back to the byte, and neither reading nor
+// checking it comes to harm. Only the good one is a proof.
+func FuzzParse(f *testing.F) {
+	g := agreed(f)
+	good, err := g.Give(g.ev, nil, nil, nil).Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	chains, err := g.Chains().Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(chains)
+	f.Add(g.Bundle(g.ev.Request, g.ev.Approvals...))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		parsed, err := proof.Parse(b)
+		if err != nil {
+			return
+		}
+		again, err := parsed.Marshal()
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("read and written it is another: %v", err)
+		}
+		if _, err := proof.Check(parsed, proof.Trust{Root: g.Root}, g.Now); err == nil && !bytes.Equal(b, good) {
+			t.Fatal("something else is a proof")
+		}
+	})
+}
+
+func BenchmarkJudge(b *testing.B) {
+	g := agreed(b)
+	s := g.State()
+	for name, memory := range map[string]*proof.Memory{"cold": nil, "warm": {}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Judge(g.ev, g.Log.Size(), g.Now, memory); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	g := agreed(b)
+	bundle := g.Give(g.ev, nil, nil, nil)
+	short := *bundle
+	short.Roster, short.Catalog, short.Manifest = nil, nil, nil
+	state := g.State()
+	b.Run("from the root", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := proof.Check(bundle, proof.Trust{Root: g.Root}, g.Now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, memory := range map[string]*proof.Memory{"with the chains, cold": nil, "with the chains, warm": {}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := proof.Check(&short, proof.Trust{Root: g.Root, State: state, Memory: memory}, g.Now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkExtend(b *testing.B) {
+	o := prooftest.New(b, prooftest.Options{})
+	for range 200 {
+		_, key := prooftest.NewKey(b)
+		o.Keys["someone"] = key
+		o.Enrol(o.Enrolment("someone", "", key, "request"))
+	}
+	for b.Loop() {
+		o.State()
+	}
+}
