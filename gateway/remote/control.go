@@ -136,8 +136,8 @@ func (c Control) Refused(ctx context.Context, r gateway.Refusal) error {
 		Login:  r.Login,
 		Source: r.Source.String(),
 		Grant:  string(r.Grant),
-		What:   r.What,
-		Why:    r.Why,
+		What:   words(r.What, maxWord),
+		Why:    words(r.Why, maxSentence),
 		At:     timestamppb.New(r.At),
 		Count:  int32(r.Unreported),
 	})
@@ -172,10 +172,10 @@ func view(s brevet.Session) *pb.Session {
 		Machine:   string(s.Machine),
 		Source:    s.Source,
 		Kind:      s.Kind,
-		Command:   s.Command,
+		Command:   command(s.Command),
 		Recorded:  s.Recorded,
 		StartedAt: timestamppb.New(s.StartedAt),
-		EndReason: s.EndReason,
+		EndReason: words(s.EndReason, maxSentence),
 		Recording: &pb.Recording{
 			Chunks:   int32(s.Recording.Chunks),
 			Bytes:    s.Recording.Bytes,
