@@ -21,6 +21,7 @@ import (
 
 // Bounds on what nouns hold, far above use and low enough for every reader.
 const (
+	maxNouns     = 10_000 // roles, targets, groups, policy files, each
 	maxText      = 200
 	maxTicket    = 200
 	maxLogins    = 20
@@ -89,14 +90,19 @@ type checker struct {
 	locate   func(noun, field string) place // nil: from a manifest, which has no lines
 	problems Problems
 
-	groups map[brevet.GroupName]brevet.Group
-	noun   string // what is being checked: "role web-root"
+	groups  map[brevet.GroupName]brevet.Group
+	targets map[brevet.TargetID]bool
+	noun    string // what is being checked: "role web-root"
 }
 
 func (c *checker) check() Problems {
 	c.groups = map[brevet.GroupName]brevet.Group{}
 	for _, g := range c.catalog.Groups {
 		c.groups[g.Name] = g
+	}
+	c.targets = map[brevet.TargetID]bool{}
+	for _, t := range c.catalog.Targets {
+		c.targets[t.ID] = true
 	}
 	checkNouns(c, "role", c.catalog.Roles, func(r brevet.Role) string { return string(r.Name) }, c.role)
 	checkNouns(c, "target", c.catalog.Targets, func(t brevet.Target) string { return string(t.ID) }, c.target)
@@ -107,6 +113,11 @@ func (c *checker) check() Problems {
 
 // checkNouns checks each of the list and that names are good, sorted and there once.
 func checkNouns[T any](c *checker, kind string, list []T, name func(T) string, check func(T)) {
+	if len(list) > maxNouns {
+		c.noun = "catalog"
+		c.wrong("", fmt.Sprintf("has %d of kind %s, more than %d", len(list), kind, maxNouns), "divide the organisation")
+		return
+	}
 	for i, one := range list {
 		c.noun = kind + " " + shorten(name(one))
 		if kind != "policy" && name(one) != "" { // no name at all was reported by the reader, or is not sorted first
@@ -227,21 +238,13 @@ func (c *checker) within(field string, d, least, most brevet.Seconds) {
 func (c *checker) selector(s brevet.Selector) {
 	c.targetKind("targets.kind", s.Kind)
 	c.labels("targets.labels", s.Labels)
-	known := map[brevet.TargetID]bool{}
-	chosen := 0
-	for _, t := range c.catalog.Targets {
-		known[t.ID] = true
-		if s.Matches(t) {
-			chosen++
-		}
-	}
 	c.sorted("targets.names", asStrings(s.Names), maxMembers, func(name string) error {
-		if !known[brevet.TargetID(name)] {
+		if !c.targets[brevet.TargetID(name)] {
 			return brevet.Errorf(brevet.Invalid, "targets.names: there is no target %s", brevet.Quote(shorten(name))).WithHint("correct or remove it")
 		}
 		return nil
 	})
-	if chosen == 0 {
+	if !slices.ContainsFunc(c.catalog.Targets, s.Matches) {
 		c.odd("targets", "chooses no target", "give a target the labels, or correct them")
 	}
 	if len(s.Labels) == 0 && len(s.Names) == 0 {
