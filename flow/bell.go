@@ -64,7 +64,7 @@ var orders = []string{"grant.ending", "session.killed"}
 // gateways that are connected here, whichever server wrote the events.
 func (s *Spine) ring(ctx context.Context, from int64) {
 	to := s.followedSize()
-	if to <= from {
+	if to <= from || ctx.Err() != nil {
 		return
 	}
 	q := s.Store.Query(ctx)

@@ -121,7 +121,7 @@ func manifestsOf(q *store.Query, entries []proof.Entry) (map[string][]byte, erro
 
 // followLog takes in what is new in the log until ctx ends, this server's writes and others'.
 func (s *Spine) followLog(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		if _, err := s.Store.Wait(ctx, s.followedSize()); err != nil {
 			return nil
 		}
@@ -133,6 +133,7 @@ func (s *Spine) followLog(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
 }
 
 // retryFollow is the pause after a failure to follow the log.

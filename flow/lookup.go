@@ -100,13 +100,17 @@ func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
 // admission returns the proof of a live grant with the issuer's fresh word, for a gateway that has
 // the chains. The row must say what the log says.
 func (s *Spine) admission(ctx context.Context, v view, g brevet.Grant) (bundle []byte, err error) {
+	entry, err := s.Store.Query(ctx).Statement(g.Statement)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, entry.Index+1); err != nil {
+		return nil, err
+	}
 	p := s.prover(nil)
 	var b *proof.Bundle
 	err = s.Store.Read(ctx, func(q *store.Query) error {
 		p.q = q
-		if err := s.reach(q, &p, g); err != nil {
-			return err
-		}
 		if b, err = p.grant(s, g); err != nil {
 			return err
 		}
@@ -124,20 +128,6 @@ func (s *Spine) admission(ctx context.Context, v view, g brevet.Grant) (bundle [
 	}
 	b.Status = []statement.Envelope{status}
 	return b.Marshal()
-}
-
-// reach makes sure that the prover's checkpoint covers the grant's own statement.
-func (s *Spine) reach(q *store.Query, p *prover, g brevet.Grant) error {
-	entry, err := q.Statement(g.Statement)
-	if err != nil || entry.Index < p.size {
-		return err
-	}
-	newer := s.prover(q)
-	if entry.Index >= newer.size {
-		return brevet.Errorf(brevet.Unavailable, "the grant is being logged").WithHint("try again")
-	}
-	*p = newer
-	return nil
 }
 
 // oldManifest adds the manifest of the catalog that a grant rests on, if it is not the one in

@@ -74,15 +74,13 @@ func (v view) answers(by brevet.Caller, r brevet.Request) bool {
 }
 
 // seesRequest reports whether the caller may know of the request: it is theirs, to be answered by
-// them, or they audit.
+// them, they may end it, or they audit.
 func (v view) seesRequest(by brevet.Caller, r brevet.Request) bool {
-	return by.Machine == r.Holder && by.Machine != "" ||
-		by.Person != "" && (r.Person == by.Person || v.answers(by, r) || v.audits(by))
-}
-
-// seesGrant reports whether the caller may know of the grant: whoever sees its request, and whoever may end it.
-func (v view) seesGrant(by brevet.Caller, g brevet.Grant, r brevet.Request) bool {
-	return v.seesRequest(by, r) || v.may(by, onGrant(brevet.ActRevoke, g)) == nil
+	if by.Machine != "" {
+		return by.Machine == r.Holder
+	}
+	return r.Person == by.Person || v.answers(by, r) || v.audits(by) ||
+		v.may(by, policy.Question{Action: brevet.ActRevoke, Of: r.Person, Role: r.Role, Targets: r.Targets}) == nil
 }
 
 // seesSession reports whether the caller may know of the session.
@@ -129,7 +127,7 @@ func (s *Spine) findGrant(q *store.Query, v view, by brevet.Caller, id string) (
 	g, err := q.FindGrant(strings.TrimPrefix(id, "grt_"))
 	if err == nil {
 		var r brevet.Request
-		if r, err = q.Request(g.Request); err == nil && v.seesGrant(by, g, r) {
+		if r, err = q.Request(g.Request); err == nil && v.seesRequest(by, r) {
 			return g, nil
 		}
 	}
