@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	checkAgain  = 5 * time.Second  // while the control plane is away at the start
-	flushWithin = 10 * time.Second // for the last recordings to be delivered at the end
+	checkAgain  = 5 * time.Second // while the control plane is away at the start
+	flushWithin = 3 * time.Second // for the last recordings to be delivered at the end
 )
 
 // checkIdentity waits for the chains and looks whether the keys are those that the roster lists for
