@@ -182,13 +182,9 @@ func (a *app) auditTail() *cobra.Command {
   brevet audit tail --from 0 --output json`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			return a.tailEvents(cmd.Context(), s, from)
-		},
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			return a.tailEvents(ctx, s, from)
+		}),
 	}
 	cmd.Flags().Int64Var(&from, "from", onlyNew, "place in the log to begin with (else only new events)")
 	return cmd

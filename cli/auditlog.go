@@ -83,13 +83,9 @@ stands in the log.`,
   brevet audit export --from 1200 | jq -r '.leaves[0].record | @base64d'`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			return a.writeOut(file, func(w io.Writer) error { return a.writeExport(w, s.exportLog(cmd.Context(), from, to)) })
-		},
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			return a.writeOut(file, func(w io.Writer) error { return a.writeExport(w, s.exportLog(ctx, from, to)) })
+		}),
 	}
 	f := cmd.Flags()
 	f.Int64Var(&from, "from", 0, "first event, by its place in the log")

@@ -27,7 +27,12 @@ func (a *app) signRoster(ctx context.Context, s *session, state *proof.State, p 
 	if err != nil {
 		return err
 	}
-	return a.signChain(ctx, state, envelope, statement.UseAdminister, yes, func(b []byte) error {
+	return a.signChain(ctx, state, envelope, statement.UseAdminister, yes, a.toRoster(ctx, s))
+}
+
+// toRoster sends a statement that enough have signed.
+func (a *app) toRoster(ctx context.Context, s *session) func([]byte) error {
+	return func(b []byte) error {
 		got, err := s.people.AppendRoster(ctx, &brevetv1.AppendRosterRequest{Statement: b})
 		if err != nil {
 			return err
@@ -36,7 +41,7 @@ func (a *app) signRoster(ctx context.Context, s *session, state *proof.State, p 
 			a.good("signed; the roster stands at %d", got.GetNumber())
 			return nil
 		})
-	})
+	}
 }
 
 // signChain adds the person's signature to a statement of a chain and sends it once as many persons as
@@ -44,6 +49,9 @@ func (a *app) signRoster(ctx context.Context, s *session, state *proof.State, p 
 func (a *app) signChain(ctx context.Context, state *proof.State, envelope statement.Envelope, use statement.Use, yes bool, send func([]byte) error) error {
 	signer, err := a.key(ctx)
 	if err != nil {
+		return err
+	}
+	if err := maySign(state, signer, use); err != nil {
 		return err
 	}
 	if err := a.announce(envelope.ID(), signer); err != nil {
@@ -77,6 +85,16 @@ func (a *app) signChain(ctx context.Context, state *proof.State, envelope statem
 	a.say("%s", file)
 	a.tell("%d of %d have signed. Give the file to another administrator, who runs the same command with --statement %s", signed, threshold, file)
 	return nil
+}
+
+// maySign refuses a signature that would not count: nobody need ask around with it.
+func maySign(state *proof.State, signer statement.Signer, use statement.Use) error {
+	fingerprint, err := statement.Fingerprint(signer.Key())
+	if err != nil {
+		return err
+	}
+	_, err = state.KeyFor(fingerprint, use, latest, time.Now().UnixMicro())
+	return err
 }
 
 // persons counts the people whose good signature with the use stands on the statement.
@@ -115,16 +133,7 @@ func (a *app) signFile(ctx context.Context, file string, yes bool) error {
 	if err := a.showChainStatement(state, envelope); err != nil {
 		return err
 	}
-	return a.signChain(ctx, state, envelope, statement.UseAdminister, yes, func(b []byte) error {
-		got, err := s.people.AppendRoster(ctx, &brevetv1.AppendRosterRequest{Statement: b})
-		if err != nil {
-			return err
-		}
-		return a.print(got, func() error {
-			a.good("signed; the roster stands at %d", got.GetNumber())
-			return nil
-		})
-	})
+	return a.signChain(ctx, state, envelope, statement.UseAdminister, yes, a.toRoster(ctx, s))
 }
 
 // showChainStatement shows what a statement says, and refuses those that are not of the roster, not

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -35,12 +36,8 @@ func (a *app) keysList() *cobra.Command {
 		Example:           `  brevet keys list bob`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completePeople(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			got, err := s.people.ListPeople(cmd.Context(), &brevetv1.ListPeopleRequest{})
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			got, err := s.people.ListPeople(ctx, &brevetv1.ListPeopleRequest{})
 			if err != nil {
 				return err
 			}
@@ -51,7 +48,7 @@ func (a *app) keysList() *cobra.Command {
 				}
 			}
 			return a.print(got, func() error { return a.table(a.keysTable(got.GetPeople())) })
-		},
+		}),
 	}
 }
 
@@ -82,39 +79,37 @@ func (a *app) keysRetire() *cobra.Command {
   brevet keys retire SHA256:u7Qx… --reason "stolen" --since 2026-11-20T08:00:00Z`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			from := time.Now()
-			if since != "" {
-				var err error
-				if from, err = time.Parse(time.RFC3339, since); err != nil {
-					return brevet.Errorf(brevet.Invalid, "%s is not a time", brevet.Quote(since)).WithHint("write it like 2026-11-20T08:00:00Z")
-				}
-			}
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			state, err := s.roster(cmd.Context())
-			if err != nil {
-				return err
-			}
-			key, ok := state.Roster.Key(args[0], latest)
-			if !ok {
-				return brevet.Errorf(brevet.NotFound, "no key %s is enrolled", brevet.Quote(args[0])).WithHint("brevet keys lists them")
-			}
-			now := time.Now()
-			retire := statement.Retire{
-				Header: statement.NewHeader(state.Roster.Org(), now, now.Add(signingLife)), Link: next(state),
-				Person: key.Person, Key: key.Fingerprint, Since: from.UnixMicro(), Reason: reason,
-			}
-			a.tell("retire %s of %s: %s", key.Fingerprint, key.Person, reason)
-			return a.signRoster(cmd.Context(), s, state, retire, yes)
-		},
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			return a.retireKey(ctx, s, args[0], reason, since, yes)
+		}),
 	}
 	f := cmd.Flags()
 	f.StringVar(&reason, "reason", "", "why, for the log")
-	f.StringVar(&since, "since", "", "time since when what it signed is suspect, as in 2026-11-20T08:00:00Z (else now)")
+	f.StringVar(&since, "since", "", "since when what it signed is suspect, as in 24h (ago) or 2026-11-20T08:00:00Z (else from now on)")
 	f.BoolVarP(&yes, "yes", "y", false, "do not ask")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
+}
+
+func (a *app) retireKey(ctx context.Context, s *session, fingerprint, reason, since string, yes bool) error {
+	now := time.Now()
+	suspect := now
+	if from, err := pointInTime(since, now); err != nil {
+		return err
+	} else if from != nil {
+		suspect = from.AsTime()
+	}
+	state, err := s.roster(ctx)
+	if err != nil {
+		return err
+	}
+	key, ok := state.Roster.Key(fingerprint, latest)
+	if !ok {
+		return brevet.Errorf(brevet.NotFound, "no key %s is enrolled", brevet.Quote(fingerprint)).WithHint("brevet keys lists them")
+	}
+	a.tell("retire %s of %s, what it signed since %s is suspect: %s", key.Fingerprint, key.Person, a.clock().Moment(suspect), reason)
+	return a.signRoster(ctx, s, state, statement.Retire{
+		Header: statement.NewHeader(state.Roster.Org(), now, now.Add(signingLife)), Link: next(state),
+		Person: key.Person, Key: key.Fingerprint, Since: suspect.UnixMicro(), Reason: reason,
+	}, yes)
 }

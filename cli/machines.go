@@ -50,12 +50,8 @@ func (a *app) machinesList() *cobra.Command {
 		Example:           `  brevet machines list`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			got, err := s.people.ListMachines(cmd.Context(), &brevetv1.ListMachinesRequest{})
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			got, err := s.people.ListMachines(ctx, &brevetv1.ListMachinesRequest{})
 			if err != nil {
 				return err
 			}
@@ -63,7 +59,7 @@ func (a *app) machinesList() *cobra.Command {
 				a.tell("A new gateway: brevet gateway init --name NAME --server-address %s --root %s --pin %s", s.profile.Server, s.profile.Root, s.profile.Pin)
 				return a.table(a.machinesTable(got.GetMachines()))
 			})
-		},
+		}),
 	}
 }
 
@@ -193,12 +189,8 @@ func (a *app) machinesRemove() *cobra.Command {
 		Example:           `  brevet machines remove gw-2`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			state, err := s.roster(cmd.Context())
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			state, err := s.roster(ctx)
 			if err != nil {
 				return err
 			}
@@ -210,8 +202,8 @@ func (a *app) machinesRemove() *cobra.Command {
 				return brevet.Errorf(brevet.Refused, "%s is the %s: without it nothing works", m.Name, m.Use)
 			}
 			a.tell("gateway %s is no longer ours: grants through it are over, and nothing new is given", m.Name)
-			return a.signMachine(cmd.Context(), s, state, MachineFile{Name: m.Name, Use: m.Use}, yes)
-		},
+			return a.signMachine(ctx, s, state, MachineFile{Name: m.Name, Use: m.Use}, yes)
+		}),
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
@@ -239,12 +231,8 @@ login on that target, and nothing else.`,
   echo web1/root > /etc/ssh/brevet_principals/root`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			state, err := s.roster(cmd.Context())
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			state, err := s.roster(ctx)
 			if err != nil {
 				return err
 			}
@@ -254,6 +242,6 @@ login on that target, and nothing else.`,
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }

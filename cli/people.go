@@ -38,17 +38,13 @@ func (a *app) peopleList() *cobra.Command {
 		Example:           `  brevet people list`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			got, err := s.people.ListPeople(cmd.Context(), &brevetv1.ListPeopleRequest{})
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			got, err := s.people.ListPeople(ctx, &brevetv1.ListPeopleRequest{})
 			if err != nil {
 				return err
 			}
 			return a.print(got, func() error { return a.table(peopleTable(got.GetPeople())) })
-		},
+		}),
 	}
 }
 
@@ -300,19 +296,15 @@ func (a *app) peopleSuspend() *cobra.Command {
 		Example:           `  brevet people suspend bob --reason "laptop stolen"`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePeople(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			if _, err := s.person(ctx, args[0]); err != nil {
+				return err
+			}
+			envelope, err := a.revocation(ctx, s, statement.RevokePerson, args[0], reason)
 			if err != nil {
 				return err
 			}
-			if err := s.knows(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			envelope, err := a.revocation(cmd.Context(), s, statement.RevokePerson, args[0], reason)
-			if err != nil {
-				return err
-			}
-			got, err := s.people.Suspend(cmd.Context(), &brevetv1.SuspendRequest{Statement: envelope.bytes})
+			got, err := s.people.Suspend(ctx, &brevetv1.SuspendRequest{Statement: envelope.bytes})
 			if err != nil {
 				return err
 			}
@@ -320,51 +312,41 @@ func (a *app) peopleSuspend() *cobra.Command {
 				a.good("%s is suspended; %d grants are ending", got.GetPerson().GetId(), got.GetGrantsEnded())
 				return nil
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
 
-// knows returns a NotFound error if there is nobody of the name.
-func (s *session) knows(ctx context.Context, name string) error {
+// person returns somebody of the roster as the server knows them.
+func (s *session) person(ctx context.Context, name string) (*brevetv1.Person, error) {
 	got, err := s.people.ListPeople(ctx, &brevetv1.ListPeopleRequest{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var names []string
 	for _, p := range got.GetPeople() {
 		if p.GetId() == name {
-			return nil
+			return p, nil
 		}
-		names = append(names, p.GetId())
 	}
-	return missing("person", name, names, "brevet people lists them")
+	return nil, missing("person", name, idsOf(got.GetPeople()), "brevet people lists them")
 }
 
 // suspension returns the revocation that suspended the person: by the roster, or else by the word of the
 // server. A reinstatement of another one lifts nothing, so that a wrong word does no harm.
-func (s *session) suspension(ctx context.Context, state *proof.State, person brevet.PersonID) (statement.ID, error) {
-	if id, ok := state.Suspended(person, latest); ok {
+func (s *session) suspension(ctx context.Context, state *proof.State, name string) (statement.ID, error) {
+	if id, ok := state.Suspended(brevet.PersonID(name), latest); ok {
 		return id, nil
 	}
-	got, err := s.people.ListPeople(ctx, &brevetv1.ListPeopleRequest{})
+	p, err := s.person(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	var names []string
-	for _, p := range got.GetPeople() {
-		names = append(names, p.GetId())
-		if p.GetId() != string(person) {
-			continue
-		}
-		if p.GetSuspension() == "" {
-			return "", brevet.Errorf(brevet.Conflict, "%s is not suspended", person).WithHint("brevet people shows who is")
-		}
-		return statement.ID(p.GetSuspension()), nil
+	if p.GetSuspension() == "" {
+		return "", brevet.Errorf(brevet.Conflict, "%s is not suspended", p.GetId()).WithHint("brevet people shows who is")
 	}
-	return "", missing("person", string(person), names, "brevet people lists them")
+	return statement.ID(p.GetSuspension()), nil
 }
 
 func (a *app) peopleReinstate() *cobra.Command {
@@ -376,27 +358,23 @@ func (a *app) peopleReinstate() *cobra.Command {
 		Example:           `  brevet people reinstate bob --reason "laptop found, disk was encrypted"`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePeople(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			state, err := s.roster(cmd.Context())
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			state, err := s.roster(ctx)
 			if err != nil {
 				return err
 			}
 			person := brevet.PersonID(args[0])
-			suspension, err := s.suspension(cmd.Context(), state, person)
+			suspension, err := s.suspension(ctx, state, args[0])
 			if err != nil {
 				return err
 			}
 			now := time.Now()
 			a.tell("reinstate %s: %s", person, reason)
-			return a.signRoster(cmd.Context(), s, state, statement.Reinstate{
+			return a.signRoster(ctx, s, state, statement.Reinstate{
 				Header: statement.NewHeader(state.Roster.Org(), now, now.Add(signingLife)), Link: next(state),
 				Person: person, Revocation: suspension, Reason: reason,
 			}, yes)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -18,17 +19,13 @@ func (a *app) roles() *cobra.Command {
   brevet roles --output json`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			got, err := s.requests.ListRoles(cmd.Context(), &brevetv1.ListRolesRequest{})
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			got, err := s.requests.ListRoles(ctx, &brevetv1.ListRolesRequest{})
 			if err != nil {
 				return err
 			}
 			return a.print(got, func() error { return a.table(rolesTable(got.GetRoles())) })
-		},
+		}),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
 
 	"github.com/brevet-pim/brevet"
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
@@ -94,6 +95,17 @@ func (a *app) connect() (*session, error) {
 	s.api = newAPI(s, server, connect.WithInterceptors(calls{s}))
 	a.session = s
 	return s, nil
+}
+
+// online makes what a command runs of a function that needs the server.
+func (a *app) online(do func(ctx context.Context, s *session, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), s, args)
+	}
 }
 
 // Do sends a call with the session's certificate and token, and to no other host than the

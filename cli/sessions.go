@@ -130,17 +130,13 @@ watched stands in the log.`,
 		Example:           `  brevet sessions watch ses_p41x`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeSessions(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			id, err := s.sessionOf(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			id, err := s.sessionOf(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.watchSession(cmd.Context(), s, id)
-		},
+			return a.watchSession(ctx, s, id)
+		}),
 	}
 }
 
@@ -229,17 +225,13 @@ whole. Whatever in it could act on your terminal is taken out. That you played i
   brevet sessions play ses_p41x --cast web1.cast`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeSessions(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			id, err := s.sessionOf(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			id, err := s.sessionOf(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.playSession(cmd.Context(), s, id, p)
-		},
+			return a.playSession(ctx, s, id, p)
+		}),
 	}
 	f := cmd.Flags()
 	f.Float64Var(&p.speed, "speed", 1, "times as fast as it was")

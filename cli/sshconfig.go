@@ -27,12 +27,8 @@ func (a *app) sshConfig() *cobra.Command {
   brevet ssh-config >> ~/.ssh/config`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			block, err := a.sshBlock(cmd.Context(), s)
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			block, err := a.sshBlock(ctx, s)
 			if err != nil {
 				return err
 			}
@@ -41,7 +37,7 @@ func (a *app) sshConfig() *cobra.Command {
 				return err
 			}
 			return a.installSSH(s, block)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&install, "install", false, "write the lines to a file of Brevet's own, and include it in ~/.ssh/config")
 	return cmd

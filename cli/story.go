@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"github.com/spf13/cobra"
 
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
@@ -15,21 +16,17 @@ func (a *app) story() *cobra.Command {
   brevet story grt_9qd3 --exact --utc`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeRequests(&brevetv1.ListRequestsRequest{}),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			r, err := s.requestOf(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			r, err := s.requestOf(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			got, err := s.requests.GetStory(cmd.Context(), &brevetv1.GetStoryRequest{Id: r.GetId()})
+			got, err := s.requests.GetStory(ctx, &brevetv1.GetStoryRequest{Id: r.GetId()})
 			if err != nil {
 				return err
 			}
 			return a.print(got, func() error { return a.tellStory(got) })
-		},
+		}),
 	}
 }
 

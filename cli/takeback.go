@@ -128,7 +128,7 @@ func (a *app) grantsOf(ctx context.Context, person string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.knows(ctx, person); err != nil {
+	if _, err := s.person(ctx, person); err != nil {
 		return nil, err
 	}
 	ids, err := s.grantIDs(ctx, &brevetv1.ListGrantsRequest{Person: person, States: []string{string(brevet.Issuing), string(brevet.Live)}})

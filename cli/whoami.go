@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -16,12 +17,8 @@ func (a *app) whoami() *cobra.Command {
 		Example:           `  brevet whoami`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			got, err := s.auth.WhoAmI(cmd.Context(), &brevetv1.WhoAmIRequest{})
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
+			got, err := s.auth.WhoAmI(ctx, &brevetv1.WhoAmIRequest{})
 			if err != nil {
 				return err
 			}
@@ -32,7 +29,7 @@ func (a *app) whoami() *cobra.Command {
 				a.say("  signed in for %s more; files in %s", a.clock().Left(when(got.GetUntil())), s.home.Path(""))
 				return nil
 			})
-		},
+		}),
 	}
 }
 
