@@ -2,29 +2,29 @@ package proof_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/proof/prooftest"
 )
 
-// FuzzParse reads bundles: what is read is written back to the byte, and neither reading nor
-// checking it comes to harm. Only the good one is a proof.
+// FuzzParse splices bytes into a good bundle, or puts them in its place, and reads that: what is read
+// is written back to the byte, and neither reading nor checking it comes to harm. Only the good
+// one is a proof.
 func FuzzParse(f *testing.F) {
 	g := agreed(f)
 	good, err := g.Give(g.ev, nil, nil, nil).Marshal()
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(good)
-	chains, err := g.Chains().Marshal()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(chains)
-	f.Add(g.Bundle(g.ev.Request, g.ev.Approvals...))
-	f.Add([]byte(`{}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add(uint(0), uint(0), []byte{})
+	f.Add(uint(10), uint(1), []byte("x"))
+	f.Add(uint(0), uint(len(good)), []byte(`{}`))
+	f.Add(uint(len(good)/2), uint(40), []byte(`"index":9223372036854775807`))
+	f.Fuzz(func(t *testing.T, at, cut uint, with []byte) {
+		at = min(at, uint(len(good)))
+		b := slices.Concat(good[:at], with, good[min(at+min(cut, uint(len(good))), uint(len(good))):])
 		parsed, err := proof.Parse(b)
 		if err != nil {
 			return
