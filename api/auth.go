@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/hex"
-	"math"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -66,7 +65,7 @@ func (s *authService) SignIn(ctx context.Context, m *pb.SignInRequest) (*pb.Sign
 	if err != nil {
 		return nil, inField("statement", err)
 	}
-	person, key, err := s.door.Check(answer, enrolled{s.spine}, c.peer.client, now)
+	person, key, err := s.door.Check(answer, s.spine, c.peer.client, now)
 	if err != nil {
 		s.tellRefused(ctx, c, answer, now, err)
 		return nil, err
@@ -97,18 +96,6 @@ func (s *authService) tellRefused(ctx context.Context, c call, answer statement.
 		claimed = said.Person
 	}
 	s.spine.SignInRefused(ctx, c.caller, claimed, why)
-}
-
-// enrolled are the keys of the roster as it stands.
-type enrolled struct{ spine *flow.Spine }
-
-// latest is a place in the log behind all that is in it.
-const latest = math.MaxInt64
-
-// SignInKey implements signin.Keys.
-func (e enrolled) SignInKey(fingerprint string, now time.Time) (brevet.PersonID, statement.Key, error) {
-	k, err := e.spine.State().KeyFor(fingerprint, statement.UseRequest, latest, now.UnixMicro())
-	return k.Person, k.Public, err
 }
 
 // SignOut implements the procedure.

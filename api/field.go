@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -140,7 +141,7 @@ func span(field string, seconds int64, most time.Duration) error {
 
 // logRange wants a range of the log: to is its end, or 0 for the newest.
 func logRange(fromField, toField string, from, to int64) error {
-	return check(between(fromField, from, 0, latest), between(toField, to, 0, latest), ordered(fromField, from, to))
+	return check(between(fromField, from, 0, math.MaxInt64), between(toField, to, 0, math.MaxInt64), ordered(fromField, from, to))
 }
 
 func ordered(field string, from, to int64) error {

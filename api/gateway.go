@@ -2,9 +2,9 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -71,7 +71,7 @@ func (s *gatewayService) FollowRequest(ctx context.Context, m *pb.FollowRequestR
 
 // GetChains implements the procedure.
 func (s *gatewayService) GetChains(ctx context.Context, m *pb.GetChainsRequest) (*pb.GetChainsResponse, error) {
-	if err := check(between("roster_after", m.GetRosterAfter(), 0, latest), between("catalog_after", m.GetCatalogAfter(), 0, latest)); err != nil {
+	if err := check(between("roster_after", m.GetRosterAfter(), 0, math.MaxInt64), between("catalog_after", m.GetCatalogAfter(), 0, math.MaxInt64)); err != nil {
 		return nil, err
 	}
 	bundle, err := s.spine.Chains(ctx, callOf(ctx).caller, m.GetRosterAfter(), m.GetCatalogAfter())
@@ -189,27 +189,14 @@ func (s *gatewayService) GetHostCertificate(ctx context.Context, m *pb.GetHostCe
 	return &pb.GetHostCertificateResponse{Certificate: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(certificate)))}, nil
 }
 
-// aliveEvery is how often a gateway hears from the server. After four times as much silence it
-// connects anew, see gateway/remote.
-const aliveEvery = 5 * time.Second
-
-// Listen implements the procedure.
+// Listen implements the procedure. flow sees to it that the gateway hears something every few seconds.
 func (s *gatewayService) Listen(ctx context.Context, m *pb.ListenRequest, stream *connect.ServerStream[pb.ListenResponse]) error {
 	live, err := sessions("live_sessions", m.GetLiveSessions())
 	if err := check(err, inField("address", enrol.CheckAddress(m.GetAddress()))); err != nil {
 		return err
 	}
-	var mu sync.Mutex // one message at a time
-	sendOne := sender(ctx, stream)
-	send := func(o flow.Order) error {
-		mu.Lock()
-		defer mu.Unlock()
-		return sendOne(viewOrder(o))
-	}
-	alive := func() error { return send(flow.Order{}) }
-	return withBeat(ctx, aliveEvery, alive, func(ctx context.Context) error {
-		return s.spine.Listen(ctx, callOf(ctx).caller, m.GetAddress(), live, send)
-	})
+	send := sender(ctx, stream)
+	return s.spine.Listen(ctx, callOf(ctx).caller, m.GetAddress(), live, func(o flow.Order) error { return send(viewOrder(o)) })
 }
 
 func sessions(field string, list []string) ([]brevet.SessionID, error) {
@@ -226,12 +213,12 @@ func sessions(field string, list []string) ([]brevet.SessionID, error) {
 
 func viewOrder(o flow.Order) *pb.ListenResponse {
 	switch {
+	case o.KeepAlive():
+		return &pb.ListenResponse{Order: &pb.ListenResponse_KeepAlive{KeepAlive: &pb.KeepAlive{}}}
 	case o.Watch:
 		return &pb.ListenResponse{Order: &pb.ListenResponse_Watch{Watch: &pb.WatchOrder{Session: string(o.Session), Watchers: texts(o.Watchers)}}}
-	case o.Grant != "" || o.Session != "":
-		return &pb.ListenResponse{Order: &pb.ListenResponse_End{End: &pb.EndOrder{Grant: string(o.Grant), Session: string(o.Session), Reason: o.Reason}}}
 	}
-	return &pb.ListenResponse{Order: &pb.ListenResponse_KeepAlive{KeepAlive: &pb.KeepAlive{}}}
+	return &pb.ListenResponse{Order: &pb.ListenResponse_End{End: &pb.EndOrder{Grant: string(o.Grant), Session: string(o.Session), Reason: o.Reason}}}
 }
 
 // Confirm implements the procedure.

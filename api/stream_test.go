@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -14,39 +13,6 @@ import (
 	"github.com/brevet-pim/brevet"
 	pb "github.com/brevet-pim/brevet/api/brevet/v1"
 )
-
-func TestBeatGoesOnBesideTheWork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		var beats []time.Duration
-		err := withBeat(t.Context(), aliveEvery, func() error {
-			beats = append(beats, time.Since(began))
-			return nil
-		}, func(ctx context.Context) error {
-			time.Sleep(3*aliveEvery + time.Second)
-			return errors.New("over")
-		})
-		if err == nil || err.Error() != "over" {
-			t.Errorf("got %v, want the work's own error", err)
-		}
-		if len(beats) != 4 || beats[0] != 0 || beats[3] != 3*aliveEvery {
-			t.Errorf("beats at %v", beats)
-		}
-	})
-}
-
-func TestBeatThatFailsEndsTheWork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		gone := errors.New("the client has gone")
-		err := withBeat(t.Context(), aliveEvery, func() error { return gone }, func(ctx context.Context) error {
-			<-ctx.Done()
-			return context.Cause(ctx)
-		})
-		if !errors.Is(err, gone) {
-			t.Errorf("got %v", err)
-		}
-	})
-}
 
 func TestVigil(t *testing.T) {
 	client := sha256.Sum256([]byte("client"))
