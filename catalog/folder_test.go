@@ -154,3 +154,30 @@ func TestReadDirThatIsNone(t *testing.T) {
 		t.Errorf("got %v, want NotFound", err)
 	}
 }
+
+// TestLintIsLocated: what is found in the whole catalog is told with file and line too.
+func TestLintIsLocated(t *testing.T) {
+	folder := good()
+	folder["policies/sre.cedar"] = "\n" + `permit (principal in Group::"nobody", action == Action::"request", resource == Role::"web-root");`
+	c, places, problems := ReadPlaced(files(folder))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	set, err := policy.Compile(c, policy.Everybody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := places.Locate(set.Lint(everybody)).Error()
+	for _, want := range []string{
+		"roles.yaml:1: role web-root: nobody can approve it",
+		`policies/sre.cedar:2:1: warning: names the group "nobody"`,
+		"warning: system audit: nobody may audit it",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwithout %s", got, want)
+		}
+	}
+	if again := (Places{}).Locate(problems); len(again) != len(problems) {
+		t.Errorf("nothing is known of places, and %v became %v", problems, again)
+	}
+}

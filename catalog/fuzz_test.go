@@ -15,7 +15,7 @@ func FuzzRead(f *testing.F) {
 	f.Add("---\n...\n---\n# x", "a: |\n  text\n  more\nb: >-\n  folded", "")
 	f.Add("a: \"\\x1b\\u202e\\0\"", "{a: {b: {c: ", "@id(\"\\u{1b}\")permit(principal,action,resource);")
 	f.Fuzz(func(t *testing.T, first, second, third string) {
-		c, problems := readFiles([]File{{"roles.yaml", first}, {"rest.yaml", second}, {"sre.cedar", third}})
+		r, problems := readFiles([]File{{"roles.yaml", first}, {"rest.yaml", second}, {"sre.cedar", third}})
 		for _, p := range problems {
 			if err := brevet.CheckText("problem", p.String(), false); err != nil {
 				t.Fatalf("%q: %v", p, err)
@@ -24,6 +24,7 @@ func FuzzRead(f *testing.F) {
 		if problems.Err() != nil {
 			return
 		}
+		c := r.catalog
 		manifest, _, err := Manifest(c)
 		if err != nil {
 			t.Fatalf("read without a problem, and no manifest: %v", err)

@@ -28,18 +28,23 @@ const caseFolder = "tests"
 // ReadCases; files with other endings and hidden ones are left alone. Lists are sorted and
 // defaults filled in. The catalog is good only if no problem is of level Error.
 func Read(fsys fs.FS) (brevet.Catalog, Problems) {
+	c, _, problems := ReadPlaced(fsys)
+	return c, problems
+}
+
+// collectCatalog returns the files that are part of the catalog.
+func collectCatalog(fsys fs.FS) ([]File, Problems) {
 	files, problems := collect(fsys, func(name string) bool {
 		return !underCases(name) && (isYAML(name) || path.Ext(name) == ".cedar")
 	})
 	if len(problems.Errors()) == 0 && len(files) == 0 {
 		problems = append(problems, Problem{Level: Error, What: "there is no .yaml or .cedar file here", Remedy: "name the folder that has them"})
 	}
-	c, more := readFiles(files)
-	return c, few(append(problems, more...))
+	return files, problems
 }
 
-// readFiles is Read for files that were collected.
-func readFiles(files []File) (brevet.Catalog, Problems) {
+// readFiles reads files that were collected.
+func readFiles(files []File) (*reader, Problems) {
 	r := &reader{positions: map[string]place{}}
 	for _, f := range files {
 		if isYAML(f.Name) {
@@ -53,7 +58,7 @@ func readFiles(files []File) (brevet.Catalog, Problems) {
 	r.problems = append(r.problems, c.check()...)
 	r.problems = append(r.problems, r.checkPolicies()...)
 	r.problems.Sort()
-	return r.catalog, r.problems
+	return r, r.problems
 }
 
 func isYAML(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" }

@@ -25,12 +25,12 @@ func roundTrip(t *testing.T, c brevet.Catalog) {
 	if err := problems.Err(); err != nil {
 		t.Fatalf("what was written is not good: %.2000s", err)
 	}
-	got, _, err := Manifest(again)
+	got, _, err := Manifest(again.catalog)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(got) != string(want) {
-		t.Errorf("written and read back, it is another one (-want +got):\n%s", cmp.Diff(c, again))
+		t.Errorf("written and read back, it is another one (-want +got):\n%s", cmp.Diff(c, again.catalog))
 	}
 }
 

@@ -52,11 +52,11 @@ func Starter(s Start) (brevet.Catalog, []File, error) {
 		{Name: SRE, Members: sortedNames(s.SRE)},
 		{Name: SRELeads, Members: sortedNames(s.SRELeads)},
 	})})
-	c, problems := readFiles(files)
+	r, problems := readFiles(files)
 	if err := problems.Err(); err != nil {
 		return brevet.Catalog{}, nil, err
 	}
-	return c, files, nil
+	return r.catalog, files, nil
 }
 
 func starterText() ([]File, error) {

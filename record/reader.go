@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"time"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/seal"
@@ -85,11 +86,12 @@ type Known struct {
 // Report says how a recording stands.
 type Report struct {
 	Session    brevet.SessionID
-	Start      Start // zero without a key
-	End        End   // zero without a key, or if cut
-	Chunks     int   // sound ones, from the first on
-	Frames     int   // events in them; 0 without a key
-	Bytes      int64 // of the sound chunks, as stored
+	Start      Start         // zero without a key
+	End        End           // zero without a key, or if cut
+	Chunks     int           // sound ones, from the first on
+	Frames     int           // events in them; 0 without a key
+	Last       time.Duration // when the last of them was, since the start: where a cut recording ends
+	Bytes      int64         // of the sound chunks, as stored
 	Commitment string
 	Root       string // hash of the last sound chunk
 	Complete   bool   // the last chunk is there, and nothing is wrong
@@ -106,6 +108,7 @@ func Verify(src Source, session brevet.SessionID, known Known, identities ...*se
 			break
 		}
 		r.report.Frames++
+		r.report.Last = e.At
 		switch e.Kind {
 		case KindStart:
 			r.report.Start, _ = e.Start() // parsed before
