@@ -62,6 +62,10 @@ func (p authPart) SignIn(ctx context.Context, m *brevetv1.SignInRequest) (*breve
 	return &brevetv1.SignInResponse{Token: p.token.Reveal(), Until: timestamppb.New(time.Now().Add(time.Hour)), Person: "alice"}, nil
 }
 
+func (p authPart) AnswerInvitation(_ context.Context, m *brevetv1.AnswerInvitationRequest) (*brevetv1.AnswerInvitationResponse, error) {
+	return say(p.world, p.answerInvitation(m))
+}
+
 func (p authPart) WhoAmI(ctx context.Context, _ *brevetv1.WhoAmIRequest) (*brevetv1.WhoAmIResponse, error) {
 	if err := p.known(ctx); err != nil {
 		return nil, err
@@ -187,6 +191,13 @@ func (p requestPart) GetRequest(ctx context.Context, m *brevetv1.GetRequestReque
 		return nil, connectError(brevet.NotFound, "no request ends with "+m.GetId())
 	}
 	return got, nil
+}
+
+func (p requestPart) ListRoles(ctx context.Context, _ *brevetv1.ListRolesRequest) (*brevetv1.ListRolesResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.ListRolesResponse{Roles: p.roles})
 }
 
 type systemPart struct {

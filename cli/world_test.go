@@ -53,6 +53,9 @@ type world struct {
 	roster  []statement.Envelope
 	catalog *brevetv1.GetCatalogResponse
 	applied []*brevetv1.ApplyCatalogRequest
+	roles   []*brevetv1.Role
+	invited enrol.Code
+	answers []*brevetv1.AnswerInvitationRequest
 
 	authority *x509.Certificate
 	address   string
@@ -166,6 +169,27 @@ func (w *world) found(logKey ed25519.PrivateKey) {
 		Enrolments: []statement.Enrolment{w.enrolment(now)},
 	}
 	w.append(must(statement.New(w.t.Context(), enrol, w.alice))(w.t), "enrol")
+}
+
+// addHostCA has an issuer signed that vouches for SSH host keys.
+func (w *world) addHostCA() {
+	signer := must(ssh.ParsePrivateKey(must(os.ReadFile(writeKey(w.t, filepath.Join(w.t.TempDir(), "ca"))))(w.t)))(w.t)
+	w.addMachine("issuer", statement.MachineIssuer, statement.KeyHostCA, must(statement.SSHKey(signer.PublicKey()))(w.t))
+}
+
+// addMachine has a machine with one key signed.
+func (w *world) addMachine(name brevet.MachineID, use, keyUse statement.MachineUse, key statement.Key) {
+	now := time.Now()
+	last := w.roster[len(w.roster)-1]
+	m := statement.Machine{
+		Header: statement.NewHeader(w.root, now, now.Add(signingLife)), Link: statement.Link{Number: int64(len(w.roster)) + 1, Previous: last.ID()},
+		Name: name, Use: use, Addresses: []string{}, Targets: brevet.Selector{Labels: map[string]string{}, Names: []brevet.TargetID{}},
+		Keys: []statement.MachineKey{{Use: keyUse, Key: key}},
+	}
+	if use == statement.MachineGateway {
+		m.Targets.Kind, m.Addresses = brevet.SSHHost, []string{"127.0.0.1/32"}
+	}
+	w.append(must(statement.New(w.t.Context(), m, w.alice))(w.t), "machine")
 }
 
 // enrolment is bob's, who may ask.
