@@ -51,7 +51,14 @@ func (s *server) runGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.Run(ctx)
+	if err := n.Run(ctx); brevet.KindOf(err) != brevet.Refused {
+		return err
+	} else if ctx.Err() == nil {
+		// It was taken out of the roster, or given other keys. Other gateways still need the control plane.
+		s.log.ErrorContext(ctx, "the gateway in this process is off until the server starts again", "gateway", name, "error", err)
+		<-ctx.Done()
+	}
+	return nil
 }
 
 // config returns the part of a gateway's configuration that its keys are.

@@ -49,7 +49,7 @@ func TestStories(t *testing.T) {
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
 				Setup: func(env *testscript.Env) error {
-					return setUp(env, db.url(t))
+					return setUp(t, env, db.url(t))
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"organisation": organisation,

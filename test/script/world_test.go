@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,7 +22,10 @@ import (
 )
 
 // patience bounds each wait. Real seconds are not asserted: it is for stories that hang.
-const patience = 90 * time.Second
+const (
+	patience    = 90 * time.Second
+	stopsWithin = 30 * time.Second
+)
 
 // world is what one story has running.
 type world struct {
@@ -33,15 +37,17 @@ type worldKey struct{}
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
-func setUp(env *testscript.Env, database string) error {
+func setUp(t *testing.T, env *testscript.Env, database string) error {
 	w := &world{processes: map[string]*process{}, terminals: map[string]*testenv.Terminal{}}
 	env.Values[worldKey{}] = w
 	env.Defer(func() {
 		for _, t := range w.terminals {
 			_ = t.Close() // most have ended by themselves
 		}
-		for _, p := range w.processes {
-			p.stop(syscall.SIGTERM)
+		for name, p := range w.processes {
+			if p.stop(syscall.SIGTERM); p.err != nil && !p.killed {
+				t.Errorf("%s: %v\n%s", name, p.err, p.output())
+			}
 		}
 	})
 	me, err := user.Current()
@@ -214,7 +220,7 @@ func applyFiles(ts *testscript.TestScript) {
 		}
 		ts.Check(os.WriteFile(path, []byte(text), 0o644))
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	ts.Check(err)
 	for _, path := range files {
 		b, err := os.ReadFile(path)
@@ -279,7 +285,7 @@ func control(ts *testscript.TestScript, what, name string, command ...string) {
 	}
 	switch what {
 	case "start":
-		p, err := startProcess(ts, command...)
+		p, err := startProcess(ts, name, command...)
 		ts.Check(err)
 		w.processes[name] = p
 		ts.Check(p.await("msg=ready"))
@@ -289,6 +295,7 @@ func control(ts *testscript.TestScript, what, name string, command ...string) {
 			ts.Fatalf("%s ended with %v:\n%s", name, p.err, p.output())
 		}
 	case "kill":
+		p.killed = true
 		p.stop(syscall.SIGKILL)
 	case "log":
 		fmt.Fprint(ts.Stdout(), p.output())
@@ -302,11 +309,13 @@ type process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
-	err  error // read only after done
+	err  error // how it ended; read only after done
+
+	killed bool // by the story
 }
 
-func startProcess(ts *testscript.TestScript, args ...string) (*process, error) {
-	log, err := os.CreateTemp(ts.Getenv("WORK"), "log-")
+func startProcess(ts *testscript.TestScript, name string, args ...string) (*process, error) {
+	log, err := os.OpenFile(filepath.Join(ts.Getenv("WORK"), name+".log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -360,8 +369,10 @@ func (p *process) stop(by syscall.Signal) {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(patience):
-		_ = p.cmd.Process.Kill()
+	case <-time.After(stopsWithin):
+		// A process that does not end says where it stands.
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		<-p.done
+		p.err = fmt.Errorf("it did not end within %s", stopsWithin)
 	}
 }
