@@ -23,6 +23,7 @@ func TestIndexChangesNoDecision(t *testing.T) {
 			pick("resource", `resource == Role::"web-root"`, `resource == Role::"web-shell"`, `resource is Role`, `resource in Role::"web-root"`, `resource is Role in Role::"web-shell"`),
 			pick("", "", ` when { context.hour > 5 }`, ` unless { context.hour > 5 }`))
 	}
+	compiled := 0
 	for range 400 {
 		var texts []string
 		for range 1 + random.IntN(8) {
@@ -32,6 +33,7 @@ func TestIndexChangesNoDecision(t *testing.T) {
 		if err != nil {
 			continue // a scope that the schema says can never match
 		}
+		compiled++
 		all := candidates{entries: s.policies}
 		for _, person := range []brevet.PersonID{"alice", "bob", "carol", "erin", "ci"} {
 			for _, role := range []brevet.RoleName{"web-root", "web-shell"} {
@@ -48,6 +50,9 @@ func TestIndexChangesNoDecision(t *testing.T) {
 			}
 		}
 	}
+	if compiled < 100 {
+		t.Errorf("only %d of 400 catalogs compiled", compiled)
+	}
 }
 
 // checkScopes shows that what Lint and explanations enumerate takes in every policy that decided.
@@ -63,5 +68,32 @@ func checkScopes(t *testing.T, s *Set, v *view, action brevet.Action, resource c
 		if !listed[id] {
 			t.Fatalf("%s decides %s on %s for %s and is not among those that concern it", id, action, resource, v.person)
 		}
+	}
+}
+
+// TestDecisionsDoNotGrowWithPeople counts what a decision looks at, which seconds would show only
+// on a quiet machine: as many policies and people with a hundred times the organisation.
+func TestDecisionsDoNotGrowWithPeople(t *testing.T) {
+	work := func(people int) (policies, looks int) {
+		c := large(100, people)
+		s, err := Compile(c, func(brevet.PersonID) (brevet.IdentityKind, bool) { looks++; return brevet.Person, true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range c.Roles {
+			group := c.Groups[i%len(c.Groups)]
+			d := s.Decide(Ask{Person: group.Members[0], Role: r.Name, Targets: []brevet.TargetID{"web-001"}, Logins: []string{"root"},
+				Duration: 1200, Via: brevet.ViaCLI, Presence: brevet.TouchPresence, Now: monday, Claimed: Claimed{Risk: number(0)}})
+			if d.Outcome == brevet.Refuse {
+				t.Fatalf("%+v", d)
+			}
+			policies += len(s.relevant(brevet.ActActivate, group.Members[0], s.groupsOf[group.Members[0]], roleUID(r.Name)))
+		}
+		return policies, looks
+	}
+	fewPolicies, fewLooks := work(100)
+	manyPolicies, manyLooks := work(10_000)
+	if manyPolicies > fewPolicies || manyLooks > fewLooks {
+		t.Errorf("with 100 people %d policies and %d looks at people, with 10,000 %d and %d", fewPolicies, fewLooks, manyPolicies, manyLooks)
 	}
 }

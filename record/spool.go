@@ -69,6 +69,10 @@ type Uploader interface {
 // Spool keeps sealed chunks on the gateway's disk until they are delivered: while the
 // control plane is away, and over a crash. One process uses a Spool's directory.
 type Spool struct {
+	// Log is told of recordings that wait, are refused or are damaged; nil: slog.Default(). It is
+	// set before Run.
+	Log *slog.Logger
+
 	dir string
 	to  Uploader
 
@@ -242,6 +246,13 @@ func (s *Spool) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+func (s *Spool) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
+	}
+	return s.Log
+}
+
 // take returns the next delivery that there is something to do for, or nil in the end.
 func (s *Spool) take() *delivery {
 	s.mu.Lock()
@@ -280,16 +291,16 @@ func (s *Spool) serve(ctx context.Context, d *delivery) {
 		s.rest(d)
 		return
 	case err == nil && d.torn:
-		slog.ErrorContext(ctx, "recording is damaged in the spool", "session", d.session, "chunks", d.next, "kept", d.dir+damagedSuffix)
+		s.log().ErrorContext(ctx, "recording is damaged in the spool", "session", d.session, "chunks", d.next, "kept", d.dir+damagedSuffix)
 		s.discard(ctx, d, damagedSuffix)
 	case err == nil:
 		s.discard(ctx, d, doneSuffix)
 	case brevet.KindOf(err) == brevet.Conflict || brevet.KindOf(err) == brevet.Invalid:
-		slog.ErrorContext(ctx, "recording is refused", "session", d.session, "chunk", d.next, "error", err, "kept", d.dir+refusedSuffix)
+		s.log().ErrorContext(ctx, "recording is refused", "session", d.session, "chunk", d.next, "error", err, "kept", d.dir+refusedSuffix)
 		s.discard(ctx, d, refusedSuffix)
 	default:
 		if ctx.Err() == nil {
-			slog.WarnContext(ctx, "recording waits", "session", d.session, "chunk", d.next, "error", err)
+			s.log().WarnContext(ctx, "recording waits", "session", d.session, "chunk", d.next, "error", err)
 		}
 		s.retryLater(d)
 	}
@@ -331,7 +342,7 @@ func (s *Spool) discard(ctx context.Context, d *delivery, suffix string) {
 		err = os.RemoveAll(d.dir + suffix)
 	}
 	if err != nil {
-		slog.ErrorContext(ctx, "spool directory cannot be cleared", "session", d.session, "error", err)
+		s.log().ErrorContext(ctx, "spool directory cannot be cleared", "session", d.session, "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
