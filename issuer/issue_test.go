@@ -377,3 +377,26 @@ func TestSerialsDiffer(t *testing.T) {
 		seen[s] = true
 	}
 }
+
+// TestOneGrantForARequest asks for a request's grant by an intent of before that was void.
+func TestOneGrantForARequest(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	void := w.prepare(bundle)
+	w.Now = w.Now.Add(proof.IntentFresh + time.Second)
+	intent := w.prepare(bundle)
+	leaf := w.logIntent(intent)
+	w.issue(intent, leaf, bundle)
+	_, err := w.issuer.Issue(t.Context(), void, leaf, bundle)
+	refused(t, err, brevet.Conflict, "has its grant by another intent")
+
+	// The same, should it ever get as far as the state.
+	e, err := statement.Parse(void)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := making{given: given{intent: bytesOf(string(e.ID()))}, grant: statement.Grant{Request: open[statement.Intent](t, void).Request}}
+	err = w.issuer.state.write(t.Context(), "issue", m.write)
+	refused(t, err, brevet.Conflict, "it has its grant by another intent")
+}

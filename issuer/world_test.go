@@ -25,6 +25,7 @@ type world struct {
 	*prooftest.Org
 	issuer *Issuer
 	config Config
+	raw    [32]byte // the sealing key
 	alarms *lines
 	mu     sync.Mutex // guards clock
 	clock  time.Time  // the issuer's; zero: the organisation's
@@ -55,7 +56,7 @@ func begin(t testing.TB, o prooftest.Options) *world {
 	if o.Issuer, err = Create(dir, key, prooftest.IssuerName, o.Start); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Org: prooftest.New(t, o), alarms: &lines{}}
+	w := &world{Org: prooftest.New(t, o), alarms: &lines{}, raw: raw}
 	w.config = Config{Dir: dir, Key: key, Root: w.Root, Clock: w.now, Log: slog.New(slog.NewTextHandler(w.alarms, nil))}
 	w.open(t)
 	t.Cleanup(func() { w.issuer.Close() })
