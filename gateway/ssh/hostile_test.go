@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/gateway"
 	sshgateway "github.com/brevet-pim/brevet/gateway/ssh"
 	"github.com/brevet-pim/brevet/test/gatewaytest"
 )
@@ -514,8 +515,7 @@ func TestRecordingIsAsTheRoleSays(t *testing.T) {
 	if s := ended(t, w, 1); s.Recorded || s.Recording.Chunks != 0 {
 		t.Errorf("reported %+v", s)
 	}
-	w = gatewaytest.Start(t, gatewaytest.Options{})
-	w.Gateway.Recorder = nil
+	w = gatewaytest.Start(t, gatewaytest.Options{Gateway: func(g *gateway.Gateway) { g.Recorder = nil }})
 	w.Plane.Grant("bob", "web-root", time.Hour)
 	if got := ssh(t, w, nil, "gw", "echo in"); got.status != 255 || !strings.Contains(got.stderr, "must be recorded, and this gateway cannot record") {
 		t.Errorf("got %+v", got)

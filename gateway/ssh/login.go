@@ -148,6 +148,9 @@ func (l *login) lookup(want gateway.Want) (gateway.Standing, error) {
 	return standing, err
 }
 
+// hurry closes a connection that is still logging in when the server ends or the peer is gone.
+func (l *login) hurry() { l.deadline.Reset(0) }
+
 // prove ends the hurry of strangers: a person is there.
 func (l *login) prove() {
 	l.known = true

@@ -58,7 +58,8 @@ const (
 	drainWithin     = 3 * time.Second  // for goodbyes, when the server ends
 )
 
-// Serve takes connections from l until ctx ends, then says goodbye and closes them all.
+// Serve takes connections from l until ctx ends. Then it closes those that are logging in, and waits a
+// few seconds for the others, whose sessions the Gateway ends meanwhile.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	door := &door{max: s.MaxStrangers}
 	if door.max == 0 {
@@ -110,9 +111,10 @@ func (s *Server) drain() {
 	s.busy.Wait()
 }
 
-// serve carries one connection from its first byte to its last.
-func (s *Server) serve(ctx context.Context, c net.Conn, door *door) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// serve carries one connection from its first byte to its last. Once it is logged in it outlives ctx
+// for as long as drain lets it, so that its sessions can say goodbye.
+func (s *Server) serve(serving context.Context, c net.Conn, door *door) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(serving))
 	defer cancel(nil)
 	socket := newSocket(c, &s.buffers, cancel)
 	defer socket.Close()
@@ -124,6 +126,9 @@ func (s *Server) serve(ctx context.Context, c net.Conn, door *door) {
 	l := &login{server: s, ctx: ctx, source: source, leave: leave}
 	l.deadline = time.AfterFunc(handshakeWithin, func() { socket.Close() })
 	defer l.deadline.Stop()
+	ends, goes := context.AfterFunc(serving, l.hurry), context.AfterFunc(ctx, l.hurry)
+	defer ends()
+	defer goes()
 	transport, err := s.greet(ctx, socket, l)
 	if err != nil {
 		s.log().DebugContext(ctx, "connection refused", "source", source, "error", err)
@@ -138,9 +143,8 @@ func (s *Server) serve(ctx context.Context, c net.Conn, door *door) {
 	p := &peer{socket: socket}
 	s.add(p)
 	defer s.remove(p)
-	stop := context.AfterFunc(ctx, func() { s.hurry(l) })
 	conn, channels, requests, err := gossh.NewServerConn(wire, config)
-	if !stop() || err != nil {
+	if !ends() || !goes() || err != nil {
 		if err == nil {
 			conn.Close()
 		}
@@ -154,9 +158,6 @@ func (s *Server) serve(ctx context.Context, c net.Conn, door *door) {
 	person := &person{server: s, ctx: ctx, cancel: cancel, conn: conn, socket: socket, source: source}
 	person.serve(conn.Permissions, channels, requests)
 }
-
-// hurry closes a connection that is still logging in when the server ends or the peer is gone.
-func (s *Server) hurry(l *login) { l.deadline.Reset(0) }
 
 // greet reads the first byte and, if it is that of TLS, shakes hands and learns the typed name.
 func (s *Server) greet(ctx context.Context, socket *socket, l *login) (net.Conn, error) {
