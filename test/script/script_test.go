@@ -14,7 +14,8 @@
 //	terminal NAME COMMAND...      a person begins something on a terminal of theirs
 //	expect NAME REGEXP            what the terminal shows next
 //	type NAME TEXT                what the person types, with a line end
-//	ends NAME [REGEXP]            the program at the terminal has ended (! with success), the rest shows that
+//	ends NAME                     the program at the terminal has ended (! without success)
+//	edit SQL...                   what somebody with the password of the database can do
 package script_test
 
 import (
@@ -63,6 +64,7 @@ func TestStories(t *testing.T) {
 					"expect":       expect,
 					"type":         typeText,
 					"ends":         ends,
+					"edit":         edit,
 				},
 			})
 		})
