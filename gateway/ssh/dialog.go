@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -227,31 +226,4 @@ func (d *dialog) prompt(question string, good func(string) error) (string, error
 func (d *dialog) say(line string) error {
 	_, err := d.ask("", line, nil, nil)
 	return err
-}
-
-// queue counts the logins of each person that wait for an answer.
-type queue struct {
-	mu     sync.Mutex // guards counts
-	counts map[brevet.PersonID]int
-}
-
-func (q *queue) enter(p brevet.PersonID) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.counts == nil {
-		q.counts = map[brevet.PersonID]int{}
-	}
-	if q.counts[p] >= maxWaiting {
-		return false
-	}
-	q.counts[p]++
-	return true
-}
-
-func (q *queue) leave(p brevet.PersonID) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.counts[p]--; q.counts[p] == 0 {
-		delete(q.counts, p)
-	}
 }

@@ -43,7 +43,7 @@ func TestSessionsEndWithASentence(t *testing.T) {
 					t.Errorf("confirmed %+v", closed)
 				}
 			},
-			says: "Brevet: alice ended this grant (drill).",
+			says: "Brevet: alice ended this grant (drill). Ask again: connect once more.",
 		},
 		{
 			name: "the session is killed", lasts: time.Hour,

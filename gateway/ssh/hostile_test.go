@@ -521,3 +521,55 @@ func TestRecordingIsAsTheRoleSays(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// Signals and breaks reach the command, and how it was killed reaches the client.
+func TestSignals(t *testing.T) {
+	w := gatewaytest.Start(t, gatewaytest.Options{})
+	heard := make(chan string, 10)
+	hostileTarget(t, w, func(_ *gossh.ServerConn, channels <-chan gossh.NewChannel, _ <-chan *gossh.Request) {
+		for c := range channels {
+			channel, requests, err := c.Accept()
+			if err != nil {
+				return
+			}
+			for r := range requests {
+				heard <- r.Type
+				r.Reply(true, nil)
+				if r.Type == "signal" {
+					signal := struct {
+						Name        string
+						Dumped      bool
+						Text, Langs string
+					}{"USR1", false, "", ""}
+					channel.SendRequest("exit-signal", false, gossh.Marshal(signal))
+					channel.Close()
+				}
+			}
+		}
+	})
+	s, err := connect(t, w).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("wait"); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := s.SendRequest("break", true, []byte{0, 0, 0, 0}); !ok || err != nil {
+		t.Errorf("break: %v, %v", ok, err)
+	}
+	if err := s.Signal(gossh.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	exit, ok := errors.AsType[*gossh.ExitError](s.Wait())
+	if !ok || exit.Signal() != "USR1" {
+		t.Errorf("the client hears %v", exit)
+	}
+	for _, want := range []string{"exec", "break", "signal"} {
+		if got := <-heard; got != want {
+			t.Errorf("the target hears %q, want %q", got, want)
+		}
+	}
+	if s := ended(t, w, 1); s.EndReason != "signal USR1" {
+		t.Errorf("reported %+v", s)
+	}
+}

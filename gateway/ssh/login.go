@@ -25,6 +25,7 @@ type login struct {
 	ctx      context.Context // ends when the peer is gone
 	source   netip.Addr
 	leave    func() // lets go of the place among strangers
+	out      func() // lets go of the person's place inside
 	deadline *time.Timer
 	typed    string          // name typed by the person, from TLS
 	target   brevet.TargetID // that it names
@@ -39,7 +40,8 @@ const (
 	lookupWithin   = 10 * time.Second
 	loginWithin    = 12 * time.Hour // of waiting for an approval; requests lapse sooner
 	answerWithin   = 10 * time.Minute
-	maxWaiting     = 16 // logins of one person that wait for an answer at a time
+	maxWaiting     = 16   // logins of one person that wait for an answer at a time
+	maxInside      = 1000 // connections of one person at a time; a pipeline may have many
 	tellAtLeast    = 4 * time.Second
 	maxStrangeKeys = 6
 )
@@ -148,6 +150,14 @@ func (l *login) lookup(want gateway.Want) (gateway.Standing, error) {
 	return standing, err
 }
 
+// again is what the person does to come once more.
+func (l *login) again() string {
+	if l.typed == "" {
+		return "connect once more"
+	}
+	return "ssh " + plain(l.user) + "@" + l.typed
+}
+
 // hurry closes a connection that is still logging in when the server ends or the peer is gone.
 func (l *login) hurry() { l.deadline.Reset(0) }
 
@@ -166,6 +176,11 @@ func (l *login) admit(want gateway.Want, a gateway.Admission, say func(string) e
 			return nil, err
 		}
 	}
+	if !l.server.inside.enter(a.Person, maxInside) {
+		return nil, l.no(want, a.Person, brevet.Errorf(brevet.Limited, "%d of your connections are open already", maxInside).
+			WithHint("close some of them"))
+	}
+	l.out = func() { l.server.inside.leave(a.Person) }
 	e := entrance{admission: a, want: want, target: l.server.dial(l.ctx, a, want)}
 	return &gossh.Permissions{ExtraData: map[any]any{entranceKey{}: e}}, nil
 }
@@ -220,7 +235,7 @@ func (l *login) granted(want gateway.Want) (gateway.Admission, error) {
 // follow says how a request stands until it is decided: nil when its grant can be used. Something
 // is sent every few seconds, since a client with ServerAliveInterval gives up on silence.
 func (l *login) follow(want gateway.Want, person brevet.PersonID, id brevet.RequestID, first string, say func(string) error) error {
-	if !l.server.waiting.enter(person) {
+	if !l.server.waiting.enter(person, maxWaiting) {
 		return brevet.Errorf(brevet.Limited, "%d of your connections wait for an answer already", maxWaiting).
 			WithHint("brevet requests lists what you asked for; brevet cancel takes one back")
 	}

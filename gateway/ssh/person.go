@@ -20,6 +20,7 @@ type person struct {
 	conn      *gossh.ServerConn
 	socket    *socket
 	source    netip.Addr
+	again     string // what the person does to come once more
 	admission gateway.Admission
 	target    *dialing
 	sessions  sync.WaitGroup
@@ -68,6 +69,9 @@ func (p *person) serve(permissions *gossh.Permissions, channels <-chan gossh.New
 	p.cancel(nil)
 	p.sessions.Wait()
 }
+
+// over reports whether the grant has ended.
+func (p *person) over() bool { return p.server.Gateway.Until(p.admission.Grant).Err() != nil }
 
 // leave closes the connection a moment after the grant's end, when its sessions have said goodbye.
 func (p *person) leave() { time.AfterFunc(lingerAfter, func() { p.socket.Close() }) }

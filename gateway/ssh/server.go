@@ -44,7 +44,8 @@ type Server struct {
 
 	buffers buffers
 	certs   hostCertificates
-	waiting queue
+	waiting tally // logins that wait for an answer
+	inside  tally // connections that are logged in
 
 	mu    sync.Mutex // guards peers
 	peers map[*peer]struct{}
@@ -123,12 +124,13 @@ func (s *Server) serve(serving context.Context, c net.Conn, door *door) {
 	defer leave()
 	keepTCPAlive(c)
 
-	l := &login{server: s, ctx: ctx, source: source, leave: leave}
+	l := &login{server: s, ctx: ctx, source: source, leave: leave, out: func() {}}
 	l.deadline = time.AfterFunc(handshakeWithin, func() { socket.Close() })
 	defer l.deadline.Stop()
 	ends, goes := context.AfterFunc(serving, l.hurry), context.AfterFunc(ctx, l.hurry)
 	defer ends()
 	defer goes()
+	defer func() { l.out() }()
 	transport, err := s.greet(ctx, socket, l)
 	if err != nil {
 		s.log().DebugContext(ctx, "connection refused", "source", source, "error", err)
@@ -155,7 +157,7 @@ func (s *Server) serve(serving context.Context, c net.Conn, door *door) {
 	socket.bulk.Store(true)
 	wire.joining.Store(true)
 	p.alive(conn)
-	person := &person{server: s, ctx: ctx, cancel: cancel, conn: conn, socket: socket, source: source}
+	person := &person{server: s, ctx: ctx, cancel: cancel, conn: conn, socket: socket, source: source, again: l.again()}
 	person.serve(conn.Permissions, channels, requests)
 }
 

@@ -343,14 +343,20 @@ func (s *session) cut() {
 
 // patience is how long the goodbye may take: others on the same connection are spared if they live on.
 func (s *session) patience() time.Duration {
-	if s.person.server.Gateway.Until(s.person.admission.Grant).Err() != nil {
+	if s.person.over() {
 		return patience
 	}
 	return patienceShared
 }
 
 // goodbye tells the person why, and closes.
-func (s *session) goodbye(why error) { s.bye(sentence(why)) }
+func (s *session) goodbye(why error) {
+	text := sentence(why)
+	if _, hint := brevet.MessageOf(why); hint == "" && s.person.over() {
+		text += " Ask again: " + s.person.again + "."
+	}
+	s.bye(text)
+}
 
 func (s *session) bye(text string) {
 	s.tell(text)
