@@ -134,10 +134,10 @@ func grantOf(r brevet.Request, id statement.ID, intent statement.Intent) brevet.
 }
 
 // refusedByIssuer ends a request that the issuer, or the look at its rows, said no to: people and
-// policy had agreed by what the database said, so somebody should look. Whatever is no such no is
-// returned, to be tried again.
+// policy had agreed by what the database said, or it was spent before, so somebody should look.
+// Whatever is no such no is returned, to be tried again.
 func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause error) (brevet.Request, error) {
-	if brevet.KindOf(cause) != brevet.Refused {
+	if kind := brevet.KindOf(cause); kind != brevet.Refused && kind != brevet.Conflict {
 		return r, cause
 	}
 	message, _ := brevet.MessageOf(cause)

@@ -82,7 +82,7 @@ func gives(g brevet.Grant, want Want, now time.Time) bool {
 
 // mismatch tells of a grant that its row says is live, and that cannot be proven.
 func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
-	if brevet.KindOf(cause) != brevet.Refused {
+	if kind := brevet.KindOf(cause); kind != brevet.Refused && kind != brevet.NotFound {
 		s.Log.WarnContext(ctx, "a live grant cannot be shown", "grant", g.ID, "error", cause)
 		return
 	}

@@ -32,8 +32,12 @@ const (
 // work does the jobs that are due until ctx ends.
 func (s *Spine) work(ctx context.Context) error {
 	worker := string(brevet.NewEventID(s.Clock())) // another name each time the process starts
-	s.resume(ctx)
+	var resumed time.Time
 	for ctx.Err() == nil {
+		if resumed.IsZero() || time.Since(resumed) >= relook {
+			resumed = time.Now()
+			s.resume(ctx)
+		}
 		jobs, err := s.claimJobs(ctx, worker)
 		if err != nil && ctx.Err() == nil {
 			s.Log.WarnContext(ctx, "jobs cannot be claimed", "error", err)
@@ -52,9 +56,9 @@ func (s *Spine) work(ctx context.Context) error {
 	return nil
 }
 
-// resume goes on with every request that the process before left between two states, whether or
-// not the database owes a job for it. What somebody has written into the rows comes to light here:
-// the issuer judges it by what was signed.
+// resume goes on with every request that was left between two states, by a process that died or a
+// step that failed, whether or not the database owes a job for it. What somebody has written into
+// the rows comes to light here: the issuer judges it by what was signed.
 func (s *Spine) resume(ctx context.Context) {
 	q := s.Store.Query(ctx)
 	ready, err := q.Requests(store.RequestFilter{State: brevet.Ready, Page: store.Page{Limit: store.MaxPage}})
