@@ -20,7 +20,7 @@ import (
 // applying is what the command line says of a change of the catalog.
 type applying struct {
 	dir, message, statement string
-	yes, dryRun             bool
+	yes, dryRun, signOnly   bool
 }
 
 func (a *app) apply() *cobra.Command {
@@ -31,7 +31,8 @@ func (a *app) apply() *cobra.Command {
 		Long: `Read the *.yaml and *.cedar files of a folder, say what is wrong with them, show what they would change
 in the catalog that is in force, and sign and send the new one. The difference is made on this machine, from
 the very bytes that you sign. Where more than one person must sign, the statement is written to a file,
-and the next one runs the same command on the same files with --statement.`,
+and the next one runs the same command on the same files with --statement. So can a pipeline: it carries
+what people signed with --sign-only, and has no key of its own that may sign a catalog.`,
 		Example: `  brevet apply -f org/
   brevet apply -f org/ --dry-run                     see what would change; exit status 3 if anything would
   brevet apply -f org/ --message "OPS-4711: web2"
@@ -44,11 +45,13 @@ and the next one runs the same command on the same files with --statement.`,
 	f.StringVarP(&p.dir, "file", "f", "", "folder with the files")
 	f.StringVarP(&p.message, "message", "m", "", "what changes and why, for people and the log")
 	f.StringVar(&p.statement, "statement", "", "add a signature to the statement in this file")
+	f.BoolVar(&p.signOnly, "sign-only", false, "sign, write the statement to a file, and leave it to others to hand it in")
 	f.BoolVar(&p.dryRun, "dry-run", false, "only show what would change")
 	f.BoolVarP(&p.yes, "yes", "y", false, "do not ask")
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagDirname("file")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "statement")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "sign-only")
 	return cmd
 }
 
@@ -152,9 +155,11 @@ func (a *app) applyFolder(ctx context.Context, p applying) error {
 	if err != nil {
 		return err
 	}
-	return a.signChain(ctx, state, envelope, statement.UseCatalog, p.yes, func(b []byte) error {
-		return a.sendCatalog(ctx, s, b, manifest)
-	})
+	how := signing{use: statement.UseCatalog, yes: p.yes}
+	if !p.signOnly {
+		how.send = func(b []byte) error { return a.sendCatalog(ctx, s, b, manifest) }
+	}
+	return a.signChain(ctx, state, envelope, how)
 }
 
 // lintTogether tells what the catalog means together with the people that there are.

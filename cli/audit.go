@@ -11,9 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/brevet-pim/brevet"
-	"github.com/brevet-pim/brevet/audit"
-
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/cli/show"
 )
 

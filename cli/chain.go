@@ -27,7 +27,7 @@ func (a *app) signRoster(ctx context.Context, s *session, state *proof.State, p 
 	if err != nil {
 		return err
 	}
-	return a.signChain(ctx, state, envelope, statement.UseAdminister, yes, a.toRoster(ctx, s))
+	return a.signChain(ctx, state, envelope, signing{statement.UseAdminister, yes, a.toRoster(ctx, s)})
 }
 
 // toRoster sends a statement that enough have signed.
@@ -44,36 +44,55 @@ func (a *app) toRoster(ctx context.Context, s *session) func([]byte) error {
 	}
 }
 
+// signing is how a statement of a chain is to be signed.
+type signing struct {
+	use  statement.Use
+	yes  bool               // do not ask
+	send func([]byte) error // hands it in; nil: only sign
+}
+
 // signChain adds the person's signature to a statement of a chain and sends it once as many persons as
-// the root demands have signed; until then it is written to a file for the next one.
-func (a *app) signChain(ctx context.Context, state *proof.State, envelope statement.Envelope, use statement.Use, yes bool, send func([]byte) error) error {
-	signer, err := a.key(ctx)
-	if err != nil {
-		return err
-	}
-	if err := maySign(state, signer, use); err != nil {
-		return err
-	}
-	if err := a.announce(envelope.ID(), signer); err != nil {
-		return err
-	}
-	if !yes {
-		if sure, err := a.confirm(ctx, "Sign?"); err != nil || !sure {
-			a.tell("Nothing was signed.")
+// the root demands have signed; until then it is written to a file for the next one. One that has all its
+// signatures is only carried: a pipeline can hand in what it could not sign.
+func (a *app) signChain(ctx context.Context, state *proof.State, envelope statement.Envelope, how signing) error {
+	threshold := state.Roster.Root().Threshold
+	if int64(persons(state, envelope, how.use)) < threshold {
+		signed, err := a.addSignature(ctx, &envelope, how.yes)
+		if err != nil || !signed {
 			return err
 		}
-	}
-	if err := envelope.Add(ctx, signer); err != nil {
-		return err
 	}
 	b, err := envelope.Marshal()
 	if err != nil {
 		return err
 	}
-	signed, threshold := persons(state, envelope, use), state.Roster.Root().Threshold
-	if int64(signed) >= threshold {
-		return send(b)
+	signed := int64(persons(state, envelope, how.use))
+	if signed >= threshold && how.send != nil {
+		return how.send(b)
 	}
+	return a.passOn(envelope, b, signed, threshold)
+}
+
+// addSignature signs by the person's key, unless they say no.
+func (a *app) addSignature(ctx context.Context, envelope *statement.Envelope, yes bool) (bool, error) {
+	signer, err := a.key(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := a.announce(envelope.ID(), signer); err != nil {
+		return false, err
+	}
+	if !yes {
+		if sure, err := a.confirm(ctx, "Sign?"); err != nil || !sure {
+			a.tell("Nothing was signed.")
+			return false, err
+		}
+	}
+	return true, envelope.Add(ctx, signer)
+}
+
+// passOn writes a statement to a file for whoever signs it next or hands it in.
+func (a *app) passOn(envelope statement.Envelope, b []byte, signed, threshold int64) error {
 	kind, err := envelope.Kind()
 	if err != nil {
 		return err
@@ -83,18 +102,12 @@ func (a *app) signChain(ctx context.Context, state *proof.State, envelope statem
 		return err
 	}
 	a.say("%s", file)
-	a.tell("%d of %d have signed. Give the file to another administrator, who runs the same command with --statement %s", signed, threshold, file)
-	return nil
-}
-
-// maySign refuses a signature that would not count: nobody need ask around with it.
-func maySign(state *proof.State, signer statement.Signer, use statement.Use) error {
-	fingerprint, err := statement.Fingerprint(signer.Key())
-	if err != nil {
-		return err
+	if signed < threshold {
+		a.tell("%d of %d have signed. Give the file to another administrator, who runs the same command with --statement %s", signed, threshold, file)
+	} else {
+		a.tell("It has all its signatures. Hand it in with the same command and --statement %s", file)
 	}
-	_, err = state.KeyFor(fingerprint, use, latest, time.Now().UnixMicro())
-	return err
+	return nil
 }
 
 // persons counts the people whose good signature with the use stands on the statement.
@@ -133,7 +146,7 @@ func (a *app) signFile(ctx context.Context, file string, yes bool) error {
 	if err := a.showChainStatement(state, envelope); err != nil {
 		return err
 	}
-	return a.signChain(ctx, state, envelope, statement.UseAdminister, yes, a.toRoster(ctx, s))
+	return a.signChain(ctx, state, envelope, signing{statement.UseAdminister, yes, a.toRoster(ctx, s)})
 }
 
 // showChainStatement shows what a statement says, and refuses those that are not of the roster, not

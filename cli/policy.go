@@ -6,14 +6,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/brevet-pim/brevet"
-	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
 	"github.com/brevet-pim/brevet/catalog"
-	"github.com/brevet-pim/brevet/cli/show"
 	"github.com/brevet-pim/brevet/policy"
 )
 
@@ -71,17 +68,6 @@ func (a *app) rulebookInForce(ctx context.Context) (rulebook, error) {
 		return rulebook{}, err
 	}
 	return rulebook{catalog: current.Compiled.Catalog, set: current.Policy.WithPeople(state.InForce(latest)), canApprove: canApprove(state)}, nil
-}
-
-func (r rulebook) role(name string) (brevet.Role, error) {
-	var names []string
-	for _, role := range r.catalog.Roles {
-		if string(role.Name) == name {
-			return role, nil
-		}
-		names = append(names, string(role.Name))
-	}
-	return brevet.Role{}, missing("role", name, names, "the files define: "+few(names, 8))
 }
 
 func (a *app) policyLint() *cobra.Command {
@@ -229,129 +215,4 @@ func caseName(c policy.Case) string {
 		return c.Name
 	}
 	return string(c.Who) + ", " + string(c.Role)
-}
-
-// question is what explain puts to policy.
-type question struct {
-	dir, duration, reason, ticket string
-	person, role                  string
-	targets                       []string
-}
-
-func (a *app) policyExplain() *cobra.Command {
-	var q question
-	cmd := &cobra.Command{
-		Use:   "explain PERSON ROLE [TARGET...]",
-		Short: "What policy says of somebody's wish, and why, without filing it",
-		Long: `Tell what policy says of somebody's wish, which policies decided, and what would change the answer. With
--f the files of a folder are asked, offline, and every policy that concerns the role says its part; else
-the server is. Without a target, it is the first that the role chooses.`,
-		Example: `  brevet policy explain bob web-root web1
-  brevet policy explain bob web-root web1 -f org/ --for 2h`,
-		Args:              arguments(2, -1),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q.person, q.role, q.targets = args[0], args[1], args[2:]
-			if q.dir != "" {
-				return a.explainFolder(cmd.Context(), q)
-			}
-			return a.explainServer(cmd.Context(), q)
-		},
-	}
-	f := cmd.Flags()
-	f.StringVarP(&q.dir, "file", "f", "", "folder with the files to ask (else the server)")
-	f.StringVar(&q.duration, "for", "", "how long (else 30m, or the role's longest if that is shorter)")
-	f.StringVar(&q.reason, "reason", "to see what policy says", "the reason that would be given")
-	f.StringVar(&q.ticket, "ticket", "", "the ticket that would be given")
-	_ = cmd.MarkFlagDirname("file")
-	return cmd
-}
-
-func (a *app) explainFolder(ctx context.Context, q question) error {
-	book, err := a.rulebook(ctx, q.dir)
-	if err != nil {
-		return err
-	}
-	if err := book.problems.Err(); err != nil {
-		return err
-	}
-	ask, err := q.ask(book)
-	if err != nil {
-		return err
-	}
-	lines := book.set.Explain(ask)
-	decision := book.set.Decide(ask)
-	fields := map[string]any{"outcome": string(decision.Outcome), "policies": list(decision.Policies), "reasons": list(decision.Reasons), "lines": list(lines)}
-	return a.printFields(fields, func() error {
-		for _, line := range lines {
-			a.say("%s", line)
-		}
-		return nil
-	})
-}
-
-// list turns texts into what structpb takes.
-func list(texts []string) []any {
-	all := make([]any, len(texts))
-	for i, s := range texts {
-		all[i] = s
-	}
-	return all
-}
-
-// ask makes the question exact.
-func (q question) ask(book rulebook) (policy.Ask, error) {
-	role, err := book.role(q.role)
-	if err != nil {
-		return policy.Ask{}, err
-	}
-	duration := min(usualDuration, role.Limits.Duration)
-	if q.duration != "" {
-		if duration, err = show.ParseDuration(q.duration); err != nil {
-			return policy.Ask{}, err
-		}
-	}
-	targets := book.set.TargetsOf(role.Name)
-	targets = targets[:min(1, len(targets))]
-	if len(q.targets) > 0 {
-		targets = nil
-		for _, t := range sorted(q.targets) {
-			targets = append(targets, brevet.TargetID(t))
-		}
-	}
-	return policy.Ask{
-		Person: brevet.PersonID(q.person), Role: role.Name, Targets: targets, Logins: role.SSH.Logins, Duration: duration,
-		Reason: q.reason, Ticket: q.ticket, Via: brevet.ViaCLI, Presence: brevet.TouchPresence, Now: time.Now(),
-	}, nil
-}
-
-func (a *app) explainServer(ctx context.Context, q question) error {
-	asked := &brevetv1.ExplainDecisionRequest{Person: q.person, Role: q.role, Targets: q.targets, Reason: q.reason, Ticket: q.ticket}
-	if q.duration != "" {
-		d, err := show.ParseDuration(q.duration)
-		if err != nil {
-			return err
-		}
-		asked.DurationSeconds = int64(d)
-	}
-	s, err := a.connect()
-	if err != nil {
-		return err
-	}
-	got, err := s.catalog.ExplainDecision(ctx, asked)
-	if err != nil {
-		return err
-	}
-	d := got.GetDecision()
-	return a.print(d, func() error {
-		a.say("answer: %s", d.GetOutcome())
-		for _, reason := range d.GetReasons() {
-			a.say("  %s", reason)
-		}
-		if len(d.GetStages()) > 0 {
-			a.say("  needs %s", waitsFor(d.GetStages()))
-		}
-		a.say("decided by %s", orNone(strings.Join(d.GetPolicies(), ", ")))
-		return nil
-	})
 }

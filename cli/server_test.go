@@ -51,7 +51,7 @@ func (p authPart) SignIn(ctx context.Context, m *brevetv1.SignInRequest) (*breve
 	if err != nil {
 		return nil, failure.Wire(err)
 	}
-	if _, err := statement.Verify(e, e.Signatures[0], p.alice.Key()); err != nil {
+	if _, err := statement.Verify(e, e.Signatures[0], signerOf(p.t, p.keys[in.Person]).Key()); err != nil {
 		return nil, failure.Wire(err)
 	}
 	thumb := thumbOf(ctx.Value(requestKey{}).(*http.Request))
@@ -59,7 +59,7 @@ func (p authPart) SignIn(ctx context.Context, m *brevetv1.SignInRequest) (*breve
 		return nil, connectError(brevet.Refused, "the sign-in is for something else")
 	}
 	p.thumb = thumb
-	return &brevetv1.SignInResponse{Token: p.token.Reveal(), Until: timestamppb.New(time.Now().Add(time.Hour)), Person: "alice"}, nil
+	return &brevetv1.SignInResponse{Token: p.token.Reveal(), Until: timestamppb.New(time.Now().Add(time.Hour)), Person: string(in.Person)}, nil
 }
 
 func (p authPart) AnswerInvitation(_ context.Context, m *brevetv1.AnswerInvitationRequest) (*brevetv1.AnswerInvitationResponse, error) {
@@ -94,6 +94,14 @@ func (p peoplePart) GetRoster(ctx context.Context, m *brevetv1.GetRosterRequest)
 		}
 	}
 	return say(p.world, got)
+}
+
+func (p peoplePart) AppendRoster(ctx context.Context, m *brevetv1.AppendRosterRequest) (*brevetv1.AppendRosterResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	p.appended = append(p.appended, m.GetStatement())
+	return say(p.world, &brevetv1.AppendRosterResponse{Number: int64(len(p.roster)) + 1})
 }
 
 func (p peoplePart) ListPeople(ctx context.Context, _ *brevetv1.ListPeopleRequest) (*brevetv1.ListPeopleResponse, error) {

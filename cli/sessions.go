@@ -43,26 +43,29 @@ func (a *app) sessionsList() *cobra.Command {
   brevet sessions list --target web1`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {
 			query.Live = !all
-			s, err := a.connect()
-			if err != nil {
-				return err
+			if query.GetGrant() != "" {
+				id, err := s.grantOf(ctx, query.GetGrant())
+				if err != nil {
+					return err
+				}
+				query.Grant = id
 			}
-			got, err := s.sessions.ListSessions(cmd.Context(), query)
+			got, err := s.sessions.ListSessions(ctx, query)
 			if err != nil {
 				return err
 			}
 			return a.print(got, func() error {
 				return a.tableOf(a.sessionsTable(got.GetSessions()), got.GetNextPageToken(), noneOr(all, "There is no session.", "No session goes on. brevet sessions --all shows those that ended."))
 			})
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.BoolVar(&all, "all", false, "also those that ended")
 	f.StringVar(&query.Person, "person", "", "only those of this person")
 	f.StringVar(&query.Target, "target", "", "only those on this target")
-	f.StringVar(&query.Grant, "grant", "", "only those of this grant (whole id)")
+	f.StringVar(&query.Grant, "grant", "", "only those of this grant")
 	return cmd
 }
 

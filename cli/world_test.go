@@ -38,13 +38,15 @@ import (
 	"github.com/brevet-pim/brevet/statement"
 )
 
-// world is an organisation with one founder, alice, and a server of its own that tells the truth until a
+// world is an organisation with its founders, alice for one, and a server of its own that tells the truth until a
 // test changes what it says. The stories with the real server stand in test/script.
 type world struct {
 	t       *testing.T
-	key     string // file of alice's key
+	keys    map[brevet.PersonID]string // files of the founders' keys
+	key     string                     // alice's
 	alice   statement.Signer
-	bob     statement.Signer // enrolled, may ask
+	signers []statement.Signer // the founders
+	bob     statement.Signer   // enrolled, may ask
 	logKey  *audit.Signer
 	rows    []*brevetv1.Leaf
 	head    audit.Head
@@ -54,8 +56,10 @@ type world struct {
 	catalog *brevetv1.GetCatalogResponse
 	applied []*brevetv1.ApplyCatalogRequest
 	roles   []*brevetv1.Role
-	invited enrol.Code
-	answers []*brevetv1.AnswerInvitationRequest
+	// What was handed in for the roster.
+	appended [][]byte
+	invited  enrol.Code
+	answers  []*brevetv1.AnswerInvitationRequest
 
 	authority *x509.Certificate
 	address   string
@@ -77,30 +81,42 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld founds an organisation of alice, and of others if any are named; all of them must sign
+// what changes it. Commands run as alice until become says otherwise.
+func newWorld(t *testing.T, others ...brevet.PersonID) *world {
 	t.Helper()
-	w := &world{t: t, token: enrol.NewToken(), lie: func(any) {}}
-	w.key = writeKey(t, filepath.Join(t.TempDir(), "id_ed25519"))
-	w.alice = signerOf(t, w.key)
+	w := &world{t: t, token: enrol.NewToken(), lie: func(any) {}, keys: map[brevet.PersonID]string{}}
+	for _, founder := range append([]brevet.PersonID{"alice"}, others...) {
+		w.keys[founder] = writeKey(t, filepath.Join(t.TempDir(), "id_ed25519"))
+		w.signers = append(w.signers, signerOf(t, w.keys[founder]))
+	}
+	w.key, w.alice = w.keys["alice"], w.signers[0]
 	w.bob = signerOf(t, writeKey(t, filepath.Join(t.TempDir(), "id_ed25519")))
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.logKey = must(audit.NewSigner("example.org/brevet", private))(t)
-	w.found(private)
+	w.found(private, others)
 	w.putCatalog(readFiles(t, smallCatalog))
 	w.serve()
-	t.Setenv("BREVET_HOME", filepath.Join(t.TempDir(), "brevet"))
 	t.Setenv("BREVET_SERVER", "")
 	t.Setenv("SSH_AUTH_SOCK", "")
 	t.Setenv("HOME", t.TempDir())
-	h := must(home.Open(os.Getenv("BREVET_HOME")))(t)
-	defer h.Close()
-	if err := h.SetProfile(home.Profile{Server: w.address, Root: string(w.root), Pin: dial.PinOf(w.authority).String(), Person: "alice", Key: w.key}); err != nil {
-		t.Fatal(err)
-	}
+	w.become("alice")
 	return w
+}
+
+// become gives the commands that follow a founder's own folder.
+func (w *world) become(founder brevet.PersonID) {
+	w.t.Helper()
+	w.t.Setenv("BREVET_HOME", filepath.Join(w.t.TempDir(), "brevet"))
+	h := must(home.Open(os.Getenv("BREVET_HOME")))(w.t)
+	defer h.Close()
+	p := home.Profile{Server: w.address, Root: string(w.root), Pin: dial.PinOf(w.authority).String(), Person: founder, Key: w.keys[founder]}
+	if err := h.SetProfile(p); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // smallCatalog is the files of the catalog that a world begins with.
@@ -147,14 +163,18 @@ func signerOf(t *testing.T, file string) statement.Signer {
 }
 
 // found writes root and log machine.
-func (w *world) found(logKey ed25519.PrivateKey) {
+func (w *world) found(logKey ed25519.PrivateKey, others []brevet.PersonID) {
 	now := time.Now().Add(-time.Hour)
+	founders := []statement.Founder{{Person: "alice", Keys: []statement.Key{w.alice.Key()}}}
+	for i, person := range others {
+		founders = append(founders, statement.Founder{Person: person, Keys: []statement.Key{w.signers[i+1].Key()}})
+	}
 	root := statement.Root{
-		Header: statement.NewHeader("", now, now.Add(signingLife)), Link: statement.Link{Number: 1}, Name: "Example Ltd", Threshold: 1,
-		Founders: []statement.Founder{{Person: "alice", Keys: []statement.Key{w.alice.Key()}}},
+		Header: statement.NewHeader("", now, now.Add(signingLife)), Link: statement.Link{Number: 1}, Name: "Example Ltd", Threshold: int64(len(founders)),
+		Founders: founders,
 		Log:      statement.Log{Origin: w.logKey.Origin(), Epoch: 1}, Origins: []string{},
 	}
-	first := must(statement.New(w.t.Context(), root, w.alice))(w.t)
+	first := must(statement.New(w.t.Context(), root, w.signers...))(w.t)
 	w.root = first.ID()
 	w.append(first, "root")
 	log := statement.Machine{
@@ -162,13 +182,13 @@ func (w *world) found(logKey ed25519.PrivateKey) {
 		Name: "log", Use: statement.MachineLog, Addresses: []string{}, Targets: brevet.Selector{Labels: map[string]string{}, Names: []brevet.TargetID{}},
 		Keys: []statement.MachineKey{{Use: statement.KeyCheckpoint, Key: must(statement.MachineKeyOf(logKey.Public()))(w.t)}},
 	}
-	machine := must(statement.New(w.t.Context(), log, w.alice))(w.t)
+	machine := must(statement.New(w.t.Context(), log, w.signers...))(w.t)
 	w.append(machine, "machine")
 	enrol := statement.Enrol{
 		Header: statement.NewHeader(w.root, now, now.Add(signingLife)), Link: statement.Link{Number: 3, Previous: machine.ID()},
 		Enrolments: []statement.Enrolment{w.enrolment(now)},
 	}
-	w.append(must(statement.New(w.t.Context(), enrol, w.alice))(w.t), "enrol")
+	w.append(must(statement.New(w.t.Context(), enrol, w.signers...))(w.t), "enrol")
 }
 
 // addHostCA has an issuer signed that vouches for SSH host keys.
@@ -189,7 +209,7 @@ func (w *world) addMachine(name brevet.MachineID, use, keyUse statement.MachineU
 	if use == statement.MachineGateway {
 		m.Targets.Kind, m.Addresses = brevet.SSHHost, []string{"127.0.0.1/32"}
 	}
-	w.append(must(statement.New(w.t.Context(), m, w.alice))(w.t), "machine")
+	w.append(must(statement.New(w.t.Context(), m, w.signers...))(w.t), "machine")
 }
 
 // enrolment is bob's, who may ask.
@@ -245,7 +265,7 @@ func (w *world) putCatalog(c brevet.Catalog) {
 	now := time.Now()
 	e := must(statement.New(w.t.Context(), statement.Catalog{
 		Header: statement.NewHeader(w.root, now, now.Add(signingLife)), Link: link, Manifest: sum,
-	}, w.alice))(w.t)
+	}, w.signers...))(w.t)
 	w.append(e, "catalog")
 	w.catalog = &brevetv1.GetCatalogResponse{Statement: must(e.Marshal())(w.t), Manifest: manifest, Id: string(e.ID()), Number: link.Number}
 }
