@@ -180,6 +180,14 @@ func (f founding) record(ctx context.Context, s *store.Store, by brevet.Caller) 
 // errFounded is the outcome of a founding that the log has already.
 var errFounded = errors.New("the log has this founding")
 
+// errOccupied is the cause of a refusal to found where another organisation is.
+var errOccupied = errors.New("the log is of another organisation")
+
+func occupied(cause error) error {
+	return brevet.Errorf(brevet.Conflict, "the database has an organisation already").Because(errors.Join(errOccupied, cause)).
+		WithHint("give the new one a database of its own")
+}
+
 func (f founding) take(tx *store.Tx, envelopes []statement.Envelope, by brevet.Caller) ([]brevet.Event, error) {
 	switch first, err := tx.Entries(0, 1); {
 	case err != nil:
@@ -187,8 +195,7 @@ func (f founding) take(tx *store.Tx, envelopes []statement.Envelope, by brevet.C
 	case len(first) > 0 && first[0].Subject == string(envelopes[0].ID()):
 		return nil, errFounded
 	case len(first) > 0:
-		return nil, brevet.Errorf(brevet.Conflict, "the database has an organisation already").
-			WithHint("give the new one a database of its own")
+		return nil, occupied(nil)
 	}
 	if _, err := tx.PutManifest(f.Manifest); err != nil {
 		return nil, err

@@ -66,7 +66,12 @@ func Found(ctx context.Context, f Founding) (Founded, error) {
 			return Founded{}, err
 		}
 	}
-	return f.finish(ctx, begun)
+	done, err := f.finish(ctx, begun)
+	if errors.Is(err, errOccupied) && !unfinished {
+		// Nothing rests on this folder, and nothing could: its database is another organisation's.
+		err = errors.Join(err, os.RemoveAll(f.Data))
+	}
+	return done, err
 }
 
 // check refuses a folder that holds something, unless that is a founding to finish.
@@ -280,6 +285,9 @@ func (f Founding) finish(ctx context.Context, begun founding) (Founded, error) {
 		return Founded{}, err
 	}
 	s, err := openStore(ctx, f.Data, c, signer, nil)
+	if brevet.KindOf(err) == brevet.Refused { // a log that our key has not signed
+		return Founded{}, occupied(err)
+	}
 	if err != nil {
 		return Founded{}, err
 	}
