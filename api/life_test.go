@@ -215,9 +215,9 @@ func TestWatchingLive(t *testing.T) {
 	bob, frank := p.login("bob"), p.login("frank")
 	r := p.ask(bob, "web-now")
 	session := p.session(r.GetGrant(), "gw-1")
-	orders, err := one.Listen(ctx, &pb.ListenRequest{Address: "gw1.test:7022"})
+	_, err := one.BeginSession(ctx, &pb.BeginSessionRequest{Session: session})
 	must(t, err)
-	_, err = one.BeginSession(ctx, &pb.BeginSessionRequest{Session: session})
+	orders, err := one.Listen(ctx, &pb.ListenRequest{Address: "gw1.test:7022", LiveSessions: []string{session.GetId()}})
 	must(t, err)
 	seen := p.watch(frank, session.GetId())
 	for orders.Receive() && orders.Msg().GetWatch() == nil {
