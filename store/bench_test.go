@@ -120,6 +120,7 @@ func BenchmarkLog(b *testing.B) {
 				batch := make([]brevet.Event, 500)
 				for i := range batch {
 					batch[i] = happened("m")
+					batch[i].At = day.Add(time.Duration(s.Size()+int64(i)) * time.Millisecond) // ids sort by time
 				}
 				add(b, s, batch...)
 			}

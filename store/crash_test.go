@@ -218,6 +218,26 @@ func TestCrash(t *testing.T) {
 	})
 }
 
+// TestPointsAreListed: a run says which points it passed, so that a test can find out.
+func TestPointsAreListed(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "points")
+	t.Setenv("BREVET_FAULT_LIST", list)
+	w := newWriter(buildWriter(t), filepath.Join(t.TempDir(), "brevet.db"))
+	if w.run(t, "", 0) {
+		t.Error("the writer was killed")
+	}
+	text, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := strings.Fields(string(text)), points(t)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("passed %v, want %v", got, want)
+	}
+}
+
 // TestDiskFull lets a real process run against a limit on the length of files, which fails
 // its writes in the middle of a commit, and then takes the limit away.
 func TestDiskFull(t *testing.T) {

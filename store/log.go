@@ -168,8 +168,9 @@ func (l *openLog) mark() error {
 	return err
 }
 
-// maxRows is how many events one statement writes: SQLite takes 32,766 values at most.
-const maxRows = 1000
+// maxRows is how many events one statement writes. SQLite looks up each $n among those before
+// it: eight rows are ten times as fast as five hundred.
+const maxRows = 8
 
 // append writes the events as the next leaves of the log.
 func (l *openLog) append(events []brevet.Event) error {
