@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -359,4 +360,28 @@ func TestClosedStore(t *testing.T) {
 	if brevet.KindOf(err) != brevet.Unavailable {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestFakeTime: on SQLite a store lives in a bubble of testing/synctest, as tests of expiry need.
+func TestFakeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := store.Open(t.Context(), store.Config{Database: t.TempDir() + "/x.db", Log: storetest.Signer(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			time.Sleep(30 * time.Minute)
+			log(t, s, "later")
+		}()
+		began := time.Now()
+		if _, err := s.Wait(t.Context(), 0); err != nil {
+			t.Error(err)
+		}
+		if passed := time.Since(began); passed != 30*time.Minute {
+			t.Errorf("%v passed", passed)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
