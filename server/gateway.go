@@ -38,6 +38,7 @@ func (s *server) runGateway(ctx context.Context) error {
 		ForceAttemptHTTP2: true, // a TLSClientConfig of one's own turns it off
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}}
+	defer client.CloseIdleConnections() // else the API would wait for them when it stops
 	c, err := keys.config(name, statement.ID(s.config.Organisation.Root))
 	if err != nil {
 		return err
