@@ -87,6 +87,7 @@ func TestDatabaseCrashes(t *testing.T) {
 				begun.Add(1)
 				if err != nil {
 					restart.RLock()
+					//lint:ignore SA2001 it only waits until the database is back
 					restart.RUnlock()
 				}
 			}

@@ -64,7 +64,7 @@ type change struct {
 	ctx      context.Context
 	fn       func(*Tx) ([]brevet.Event, error)
 	done     chan struct{}
-	settled  bool // it has failed for a reason of its own
+	settled  bool // it has failed for a reason of its own, in this try
 	commit   Commit
 	err      error
 	panicked any
@@ -126,17 +126,21 @@ func (s *Store) settle(ctx context.Context, batch []*change) {
 		if err == nil {
 			return
 		}
-		if s.dialect.worthTrying(err, try, time.Since(began)) {
-			time.Sleep(time.Duration(try) * time.Millisecond) // the other one gets ahead
-			continue
-		}
-		s.logger.WarnContext(ctx, "changes were not committed", "changes", len(batch), "tries", try, "error", err)
+		again := s.dialect.worthTrying(err, try, time.Since(began))
+		// Also a change that failed by itself begins anew: what it failed by may have been
+		// written by another of this batch, and is not there now.
 		for _, c := range batch {
-			if !c.settled {
+			if again {
+				c.settled, c.commit, c.err, c.panicked = false, Commit{}, nil, nil
+			} else {
 				c.fail(s.dialect.explain(err))
 			}
 		}
-		return
+		if !again {
+			s.logger.WarnContext(ctx, "changes were not committed", "changes", len(batch), "tries", try, "error", err)
+			return
+		}
+		time.Sleep(time.Duration(try) * time.Millisecond) // the other one gets ahead
 	}
 }
 

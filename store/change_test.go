@@ -385,3 +385,45 @@ func TestFakeTime(t *testing.T) {
 		}
 	})
 }
+
+// TestFailureOfWhatWasNotWritten: three changes share a commit. The second fails because of
+// what the first wrote; the third finds no room, so that nothing of all that is written.
+// Then the second must not be told of a conflict with what never was.
+func TestFailureOfWhatWasNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := store.Open(t.Context(), store.Config{Database: t.TempDir() + "/x.db", Log: storetest.Signer(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.LimitPages(t.Context(), 200); err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan bool)
+		go s.Change(t.Context(), func(*store.Tx) ([]brevet.Event, error) {
+			<-release
+			return []brevet.Event{happened("slow")}, nil
+		})
+		synctest.Wait()
+		errs := make([]error, 3)
+		var all sync.WaitGroup
+		for i, fn := range []func(*store.Tx) error{
+			func(tx *store.Tx) error { return tx.AddToken(token("x")) },
+			func(tx *store.Tx) error { return tx.AddToken(token("x")) },
+			func(tx *store.Tx) error { _, err := tx.PutManifest(make([]byte, 1<<20)); return err },
+		} {
+			all.Go(func() { errs[i] = try(t, s, fn) })
+			synctest.Wait() // it waits for the writer, behind the one before
+		}
+		release <- true
+		all.Wait()
+		for i, err := range errs {
+			if brevet.KindOf(err) != brevet.Unavailable {
+				t.Errorf("change %d: %v", i, err)
+			}
+		}
+		if s.Size() != 1 {
+			t.Errorf("the log has %d events", s.Size())
+		}
+	})
+}
