@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,16 +16,25 @@ import (
 	"github.com/brevet-pim/brevet/test/gatewaytest"
 )
 
-// TestMain lets this program be the ProxyCommand of stock clients, as brevet ssh-proxy is.
+// TestMain lets this program be the ProxyCommand of stock clients, as brevet ssh-proxy is, and many
+// idle clients.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 5 && os.Args[1] == "proxy" {
-		if err := proxy(os.Args[2], os.Args[3], os.Args[4]); err != nil {
-			io.WriteString(os.Stderr, err.Error()+"\n")
-			os.Exit(1)
-		}
-		os.Exit(0)
+	if len(os.Args) != 5 || os.Args[1] != "proxy" && os.Args[1] != "idle" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	var err error
+	if os.Args[1] == "proxy" {
+		err = proxy(os.Args[2], os.Args[3], os.Args[4])
+	} else {
+		var sessions int
+		if sessions, err = strconv.Atoi(os.Args[4]); err == nil {
+			err = idle(os.Args[2], os.Args[3], sessions)
+		}
+	}
+	if err != nil {
+		io.WriteString(os.Stderr, err.Error()+"\n")
+		os.Exit(1)
+	}
 }
 
 // proxy carries its standard streams to the gateway in TLS that names the target.

@@ -38,6 +38,7 @@ type World struct {
 	SSHD    *testenv.Host
 	Client  *testenv.Client
 	Bob     gossh.Signer
+	BobKey  crypto.PrivateKey
 	Addr    string // of the gateway
 	Port    string
 	Pin     dial.Pin      // of what certifies its TLS key
@@ -81,6 +82,7 @@ type Options struct {
 	SSHD    testenv.SSHDOptions    // UserCA and Principals are set
 	Limits  record.Limits          // of recordings
 	Listen  func(net.Listener) net.Listener
+	Direct  bool // bob's key opens the target without the gateway, to compare
 }
 
 // Start makes a world that ends with t.
@@ -97,11 +99,14 @@ func Start(t testenv.TB, o Options) *World {
 	must(t, err)
 	w := &World{
 		Plane: &Plane{UserCA: userCA, HostCA: hostCA, Holder: holder.PublicKey(), Gateway: signer.Key()},
-		Bob:   bob, Login: testenv.Login(t),
+		Bob:   bob, BobKey: bobKey, Login: testenv.Login(t),
 	}
 	o.SSHD.UserCA = userCA.PublicKey()
 	if o.SSHD.Principals == nil {
 		o.SSHD.Principals = map[string][]string{w.Login: {gateway.Principal("web1", w.Login)}}
+	}
+	if o.Direct {
+		o.SSHD.AuthorizedKeys = append(o.SSHD.AuthorizedKeys, bob.PublicKey())
 	}
 	w.SSHD = testenv.SSHD(t, o.SSHD)
 	w.catalog(o)
