@@ -41,7 +41,7 @@ import (
 // world is an organisation with its founders, alice for one, and a server of its own that tells the truth until a
 // test changes what it says. The stories with the real server stand in test/script.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	keys    map[brevet.PersonID]string // files of the founders' keys
 	key     string                     // alice's
 	alice   statement.Signer
@@ -83,7 +83,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 
 // newWorld founds an organisation of alice, and of others if any are named; all of them must sign
 // what changes it. Commands run as alice until become says otherwise.
-func newWorld(t *testing.T, others ...brevet.PersonID) *world {
+func newWorld(t testing.TB, others ...brevet.PersonID) *world {
 	t.Helper()
 	w := &world{t: t, token: enrol.NewToken(), lie: func(any) {}, keys: map[brevet.PersonID]string{}}
 	for _, founder := range append([]brevet.PersonID{"alice"}, others...) {
@@ -129,7 +129,7 @@ permit (principal in Group::"admins", action in [Action::"request", Action::"app
 `,
 }
 
-func readFiles(t *testing.T, files map[string]string) brevet.Catalog {
+func readFiles(t testing.TB, files map[string]string) brevet.Catalog {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	for name, text := range files {
@@ -142,7 +142,7 @@ func readFiles(t *testing.T, files map[string]string) brevet.Catalog {
 	return c
 }
 
-func writeKey(t *testing.T, file string) string {
+func writeKey(t testing.TB, file string) string {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -155,7 +155,7 @@ func writeKey(t *testing.T, file string) string {
 	return file
 }
 
-func signerOf(t *testing.T, file string) statement.Signer {
+func signerOf(t testing.TB, file string) statement.Signer {
 	t.Helper()
 	return must(statement.FileSigner(t.Context(), file, func(context.Context, string) (brevet.Secret, error) {
 		return brevet.Secret{}, brevet.Errorf(brevet.Invalid, "no passphrase")
@@ -292,7 +292,7 @@ func (w *world) serve() {
 	w.address = s.Listener.Addr().String()
 }
 
-func serverCertificate(t *testing.T) tls.Certificate {
+func serverCertificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{

@@ -62,12 +62,36 @@ func walk(c *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
+// surroundings is what commands read besides their flags.
+const surroundings = `
+They read these variables of the environment:
+
+| variable | what for |
+| --- | --- |
+| BREVET_HOME | your folder (else brevet in XDG_CONFIG_HOME, else ~/.config/brevet) |
+| BREVET_SERVER | the server to speak to, as --server |
+| SSH_AUTH_SOCK | your ssh-agent, if your profile names none |
+| NO_COLOR | if it is not empty, nothing is coloured; nor is it where TERM is dumb or the output is no terminal |
+
+Your folder is for you alone (0700, its files 0600; what others may read is refused):
+
+| file | holds |
+| --- | --- |
+| profile.yaml | server, pinned root and certificate authority, who you are, which key is yours |
+| token, signin.json, client.key, client.crt | your sign-in: a short token that is good with this client certificate only, for curl too |
+| roster, checkpoint | what this machine has verified, so that no server can show it less or otherwise |
+| gateways.json, known_hosts, identity.pub, ssh_config | what ssh needs |
+
+Results go to standard output, progress and questions to standard error. --output json and yaml print the API's message, or, for what is
+worked out on this machine (verify, audit verify, policy, doctor), fields of their own; text of others is escaped in every format.
+`
+
 // reference is the page of all commands, in the order of help.
 func reference(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString("# The commands of brevet\n\n")
 	b.WriteString("Made from the program's own help by `go test ./cmd/brevet -update`; a test compares it. Exit statuses are in\n[exit-codes.md](exit-codes.md).\n\n")
-	b.WriteString("Every command takes these flags:\n\n" + flags(root.PersistentFlags()))
+	b.WriteString("Every command takes these flags:\n\n" + flags(root.PersistentFlags()) + surroundings)
 	walk(root, func(c *cobra.Command) {
 		if !c.Runnable() || c == root {
 			return
