@@ -38,7 +38,7 @@ const (
 // begin again after a failure; then it only fails again.
 func (d *dialog) run(_ gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
 	if d.final != nil {
-		return nil, d.final
+		return nil, errors.New("there is nothing more to ask") // what was wrong has been said
 	}
 	d.ask = ask
 	a, err := d.hold()
@@ -204,7 +204,7 @@ func describe(want gateway.Want, o gateway.Offer) string {
 func (d *dialog) prompt(question string, good func(string) error) (string, error) {
 	instruction := ""
 	for range attempts {
-		answers, err := d.ask("", instruction, []string{question}, []bool{true})
+		answers, err := d.ask("", ascii.Replace(instruction), []string{question}, []bool{true})
 		if err != nil {
 			return "", err
 		}
@@ -224,6 +224,10 @@ func (d *dialog) prompt(question string, good func(string) error) (string, error
 
 // say shows one line; an empty one only shows the client that the gateway is there.
 func (d *dialog) say(line string) error {
-	_, err := d.ask("", line, nil, nil)
+	_, err := d.ask("", ascii.Replace(line), nil, nil)
 	return err
 }
+
+// ascii spells out what stock clients would show as octal numbers: they print instructions, unlike
+// banners, as they write their log.
+var ascii = strings.NewReplacer("…", "...", "–", "-", "’", "'", "“", `"`, "”", `"`)

@@ -100,6 +100,12 @@ func TestDenialIsExplained(t *testing.T) {
 	if status := term.ends(); status != 255 {
 		t.Errorf("ssh ended with %d, want 255", status)
 	}
+	if n := strings.Count(term.Screen(), "alice said no"); n != 1 { // though the client asks three times
+		t.Errorf("it is said %d times:\n%s", n, term.Screen())
+	}
+	if strings.Contains(term.Screen(), `\342`) {
+		t.Errorf("the client shows numbers for letters:\n%s", term.Screen())
+	}
 	refusal(t, w, "login")
 	if begun := w.Plane.Begun(); len(begun) != 0 {
 		t.Errorf("sessions began: %+v", begun)

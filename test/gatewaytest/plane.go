@@ -74,7 +74,7 @@ func (p *Plane) AddTarget(t brevet.Target) {
 }
 
 // AddRole puts a role into the catalog. Whoever is enrolled may ask for it; needs says who must
-// agree, and is empty if nobody must.
+// agree, or "nobody".
 func (p *Plane) AddRole(r brevet.Role, needs string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -296,7 +296,7 @@ func (p *Plane) Ask(_ context.Context, signed statement.Envelope) (brevet.Reques
 	}
 	needs := p.offers[r.Role].Needs
 	p.requests[id] = &request{statement: r, state: brevet.Waiting, sentence: "Waiting for " + needs + " …"}
-	if needs == "" {
+	if needs == "nobody" {
 		p.requests[id].state, p.requests[id].sentence = brevet.Granted, "You have it."
 		p.grant(id.Grant(), r.Person, r.Role, r.Duration.Duration())
 	}

@@ -149,7 +149,7 @@ func (w *World) catalog(o Options) {
 	for _, r := range []struct {
 		name  brevet.RoleName
 		needs string
-	}{{"web-root", "one of sre-leads (alice, dan)"}, {"web-now", ""}} {
+	}{{"web-root", "one of sre-leads (alice, dan)"}, {"web-now", "nobody"}} {
 		role := brevet.Role{
 			Name: r.name, Sensitivity: brevet.Medium, Recording: brevet.RecordingRequired,
 			Targets: brevet.Selector{Kind: brevet.SSHHost, Names: []brevet.TargetID{"web1"}},
