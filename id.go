@@ -49,6 +49,11 @@ func RequestIDOf(at time.Time, digest [32]byte) RequestID {
 	return RequestID(requestPrefix + encodeID(at, [10]byte(digest[:10])))
 }
 
+// FirstRequestID returns what sorts before the id of every request that was made at that time or later.
+func FirstRequestID(at time.Time) RequestID {
+	return RequestID(requestPrefix + encodeID(at, [10]byte{}))
+}
+
 // Grant returns the id of the one grant that the request may lead to.
 func (id RequestID) Grant() GrantID {
 	return GrantID(grantPrefix + strings.TrimPrefix(string(id), requestPrefix))

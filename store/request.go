@@ -101,10 +101,15 @@ func (q *Query) CountOpen(person brevet.PersonID) (int, error) {
 	return one(q, value[int], "select count(*) from requests where person = $1 and state in "+open, person)
 }
 
-// CountSince returns how many requests the person made since then.
+// CountSince returns how many requests the person made since then, and MaxCount of those who made more: a
+// pipeline that asks all day long is not counted through each time.
 func (q *Query) CountSince(person brevet.PersonID, since time.Time) (int, error) {
-	return one(q, value[int], "select count(*) from requests where person = $1 and at >= $2", person, micros(since))
+	return one(q, value[int], "select count(*) from (select 1 from requests where person = $1 and id >= $2 limit $3) as recent",
+		person, brevet.FirstRequestID(since), MaxCount)
 }
+
+// MaxCount is the highest number that CountSince returns.
+const MaxCount = 1000
 
 // ends returns the only row whose id has the given ending, of ids in Crockford's base32.
 func ends[T any](q *Query, what, ending string, scan func(scanner) (T, error), query string) (T, error) {

@@ -65,6 +65,7 @@ create table requests (
 create index requests_state  on requests (state, id);
 create index requests_due    on requests (deadline) where state in ('asked', 'waiting', 'ready');
 create index requests_person on requests (person, id);
+create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
 
 -- Which groups a waiting request waits for.
 create table request_stages (
