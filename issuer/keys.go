@@ -67,7 +67,20 @@ func Create(dir string, key seal.Key, name brevet.MachineID, now time.Time) ([]s
 	if err := createState(dir, name, now); err != nil {
 		return nil, err
 	}
-	return public, seal.SyncDir(filepath.Dir(dir))
+	return public, errors.Join(seal.SyncDir(dir), seal.SyncDir(filepath.Dir(dir)))
+}
+
+// checkFolder refuses a folder that others can reach.
+func checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return brevet.Errorf(brevet.NotFound, "there is no issuer in %s", brevet.Quote(dir)).Because(err).WithHint("brevet init makes one")
+	}
+	if mode := info.Mode().Perm(); !info.IsDir() || mode&0o077 != 0 {
+		return brevet.Errorf(brevet.Refused, "%s can be reached by others than its owner (mode %04o)", brevet.Quote(dir), mode).
+			WithHint("chmod 700 %s", dir)
+	}
+	return nil
 }
 
 // createKey makes the key of the use and writes it to its file, sealed.

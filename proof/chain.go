@@ -113,9 +113,6 @@ func (s *State) takeRoot(e Entry, root statement.Root) error {
 func (s *State) takeFounder(e Entry, root statement.Root, f statement.Founder, kept map[string]bool) error {
 	r := s.Roster
 	known := r.people[f.Person]
-	if known != nil && known.kind != brevet.Person {
-		return refuse("%s is a workload, not a person", f.Person)
-	}
 	signed := known != nil && known.founder
 	for _, key := range f.Keys {
 		fingerprint, err := statement.Fingerprint(key)

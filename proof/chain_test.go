@@ -325,9 +325,13 @@ func TestPinnedRoot(t *testing.T) {
 	refused(t, err, "which was pinned")
 	unsigned := o.Entries[0]
 	unsigned.Envelope.Signatures = o.Entries[1].Envelope.Signatures
-	unsigned.Envelope.Signatures[0].Sig[0] ^= 1
 	_, err = proof.Found(unsigned, o.Root)
 	refused(t, err, "alice, a new founder, has not signed it")
+	later := o.State().Roster.Root()
+	later.Header, later.Link = o.Header(time.Hour), o.Link()
+	second := proof.Pending(o.Sign(later, o.Admins()...), 0)
+	_, err = proof.Found(second, second.Envelope.ID())
+	refused(t, err, "does not found an organisation")
 	_, err = proof.Found(o.Entries[1], o.Entries[1].Envelope.ID())
 	refused(t, err, "is not the type of a root statement")
 }

@@ -320,6 +320,35 @@ func TestCheckRefuses(t *testing.T) {
 			b.Roster[0] = o.Log.Record(0)
 			return b
 		}, "which was pinned"},
+		{"a second intent in the place of the first", func(g given) *proof.Bundle {
+			var second statement.Envelope
+			b := g.Give(g.ev, func(i *statement.Intent) {
+				other := *i
+				other.Header = g.Header(proof.IntentFresh)
+				second = g.Sign(other, g.Issuer.Statements)
+			}, nil, func(x *statement.Grant) { x.Intent = second.ID() })
+			b.Intent.Statement = second
+			return b
+		}, "the intent's leaf is about another intent"},
+		{"an intent for another request of the log", func(g given) *proof.Bundle {
+			b := g.Give(g.ev, nil, nil, nil)
+			other := g.Ask("bob", "db-admin", nil)
+			b.Intent = g.Log.Record(b.Intent.Index)
+			b.Request = g.Log.Record(other.Index)
+			b.Approvals = nil
+			intent, _ := g.Intend(proof.Evidence{Request: g.ev.Request, Approvals: g.ev.Approvals}, nil)
+			b.Intent = g.Log.Record(intent.Index)
+			b.Checkpoint = g.Chains().Checkpoint
+			return g.renew(b)
+		}, "the intent is for another request"},
+		{"a grant by another issuer than its intent", func(g given) *proof.Bundle {
+			_, users := prooftest.NewKey(g.T)
+			second := prooftest.New(g.T, prooftest.Options{}).Issuer.Statements
+			g.SetMachine(statement.Machine{Name: "issuer-2", Use: statement.MachineIssuer, Keys: []statement.MachineKey{
+				{Use: statement.KeyStatement, Key: second.Key()}, {Use: statement.KeyUserCA, Key: users.Key()},
+			}})
+			return g.Give(g.ev, nil, nil, func(*statement.Grant) { g.Issuer.Statements = second })
+		}, "the grant is signed by issuer-2, the intent by issuer-1"},
 		{"no grant", func(g given) *proof.Bundle {
 			b := g.Give(g.ev, nil, nil, nil)
 			b.Grant = proof.Record{}

@@ -1,3 +1,5 @@
+//go:build unix && !solaris && !illumos && !aix
+
 package issuer
 
 import (
@@ -25,17 +27,4 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
-}
-
-// checkFolder refuses a folder that others can reach.
-func checkFolder(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return brevet.Errorf(brevet.NotFound, "there is no issuer in %s", brevet.Quote(dir)).Because(err).WithHint("brevet init makes one")
-	}
-	if mode := info.Mode().Perm(); !info.IsDir() || mode&0o077 != 0 {
-		return brevet.Errorf(brevet.Refused, "%s can be reached by others than its owner (mode %04o)", brevet.Quote(dir), mode).
-			WithHint("chmod 700 %s", dir)
-	}
-	return nil
 }
