@@ -55,17 +55,39 @@ what people signed with --sign-only, and has no key of its own that may sign a c
 	return cmd
 }
 
-// readFolder reads a catalog from files, with all that is wrong or odd with it, under the names that a
-// person who named the folder can open.
-func readFolder(dir string) (brevet.Catalog, policy.Problems, error) {
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() {
-		return brevet.Catalog{}, nil, brevet.Errorf(brevet.NotFound, "there is no folder %s", brevet.Quote(dir)).Because(err)
-	}
-	c, problems := catalog.Read(os.DirFS(dir))
-	return c, inFolder(dir, problems), nil
+// written is a catalog as people wrote it in a folder.
+type written struct {
+	brevet.Catalog
+	dir      string
+	places   catalog.Places
+	problems policy.Problems // found in reading it
 }
 
+// readFolder reads a catalog from files. No link in the folder leads out of it.
+func readFolder(dir string) (written, error) {
+	root, err := openFolder(dir)
+	if err != nil {
+		return written{}, err
+	}
+	defer root.Close()
+	c, places, problems := catalog.ReadPlaced(root.FS())
+	return written{c, dir, places, inFolder(dir, problems)}, nil
+}
+
+func openFolder(dir string) (*os.Root, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, brevet.Errorf(brevet.NotFound, "there is no folder %s", brevet.Quote(dir)).Because(err)
+	}
+	return root, nil
+}
+
+// locate gives problems of the catalog as a whole the files and lines that people know.
+func (w written) locate(problems policy.Problems) policy.Problems {
+	return inFolder(w.dir, w.places.Locate(problems))
+}
+
+// inFolder gives files the names under which whoever named the folder can open them.
 func inFolder(dir string, problems policy.Problems) policy.Problems {
 	for i, p := range problems {
 		if p.File != "" {
@@ -114,14 +136,14 @@ func plural(n int, noun string) string {
 }
 
 func (a *app) applyFolder(ctx context.Context, p applying) error {
-	next, problems, err := readFolder(p.dir)
+	next, err := readFolder(p.dir)
 	if err != nil {
 		return err
 	}
-	if err := a.tellProblems(problems); err != nil {
+	if err := a.tellProblems(next.problems); err != nil {
 		return err
 	}
-	manifest, sum, err := catalog.Manifest(next)
+	manifest, sum, err := catalog.Manifest(next.Catalog)
 	if err != nil {
 		return err
 	}
@@ -140,7 +162,7 @@ func (a *app) applyFolder(ctx context.Context, p applying) error {
 	if err := a.lintTogether(next, state); err != nil {
 		return err
 	}
-	changes := catalog.Diff(current.Compiled.Catalog, next)
+	changes := catalog.Diff(current.Compiled.Catalog, next.Catalog)
 	if len(changes) == 0 {
 		a.tell("Nothing changes: this is catalog %d, which is in force.", current.Number)
 		return nil
@@ -163,12 +185,12 @@ func (a *app) applyFolder(ctx context.Context, p applying) error {
 }
 
 // lintTogether tells what the catalog means together with the people that there are.
-func (a *app) lintTogether(c brevet.Catalog, state *proof.State) error {
-	set, err := policy.Compile(c, state.InForce(latest))
+func (a *app) lintTogether(next written, state *proof.State) error {
+	set, err := policy.Compile(next.Catalog, state.InForce(latest))
 	if err != nil {
 		return err
 	}
-	return a.tellProblems(set.Lint(canApprove(state)))
+	return a.tellProblems(next.locate(set.Lint(canApprove(state))))
 }
 
 // canApprove tells who has a key that may sign approvals now.

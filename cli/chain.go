@@ -57,7 +57,7 @@ type signing struct {
 func (a *app) signChain(ctx context.Context, state *proof.State, envelope statement.Envelope, how signing) error {
 	threshold := state.Roster.Root().Threshold
 	if int64(persons(state, envelope, how.use)) < threshold {
-		signed, err := a.addSignature(ctx, &envelope, how.yes)
+		signed, err := a.addSignature(ctx, state, &envelope, how)
 		if err != nil || !signed {
 			return err
 		}
@@ -74,21 +74,34 @@ func (a *app) signChain(ctx context.Context, state *proof.State, envelope statem
 }
 
 // addSignature signs by the person's key, unless they say no.
-func (a *app) addSignature(ctx context.Context, envelope *statement.Envelope, yes bool) (bool, error) {
+func (a *app) addSignature(ctx context.Context, state *proof.State, envelope *statement.Envelope, how signing) (bool, error) {
 	signer, err := a.key(ctx)
 	if err != nil {
+		return false, err
+	}
+	if err := maySign(state, signer, how.use); err != nil {
 		return false, err
 	}
 	if err := a.announce(envelope.ID(), signer); err != nil {
 		return false, err
 	}
-	if !yes {
+	if !how.yes {
 		if sure, err := a.confirm(ctx, "Sign?"); err != nil || !sure {
 			a.tell("Nothing was signed.")
 			return false, err
 		}
 	}
 	return true, envelope.Add(ctx, signer)
+}
+
+// maySign refuses a signature that would not count: nobody need ask around with it.
+func maySign(state *proof.State, signer statement.Signer, use statement.Use) error {
+	fingerprint, err := statement.Fingerprint(signer.Key())
+	if err != nil {
+		return err
+	}
+	_, err = state.KeyFor(fingerprint, use, latest, time.Now().UnixMicro())
+	return err
 }
 
 // passOn writes a statement to a file for whoever signs it next or hands it in.

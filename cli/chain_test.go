@@ -38,6 +38,18 @@ func TestTwoMustSign(t *testing.T) {
 	}
 }
 
+// TestWhoMayNotSign: a signature that would not count is not asked for.
+func TestWhoMayNotSign(t *testing.T) {
+	w := newWorld(t)
+	t.Chdir(t.TempDir())
+	dir := folder(t, newRole)
+	w.become("bob")
+	run(t, "y\n", "apply", "-f", dir).want(t, statusRefused, "of bob is not enrolled to")
+	if files := must(os.ReadDir("."))(t); len(files) > 0 || len(w.applied) > 0 {
+		t.Errorf("something was made of it: %v", files)
+	}
+}
+
 // TestPipelineCarries: what people signed is handed in by somebody who adds no signature.
 func TestPipelineCarries(t *testing.T) {
 	w := newWorld(t)

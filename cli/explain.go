@@ -140,7 +140,7 @@ func (a *app) explainServer(ctx context.Context, q question) error {
 
 func (r rulebook) role(name string) (brevet.Role, error) {
 	var names []string
-	for _, role := range r.catalog.Roles {
+	for _, role := range r.Roles {
 		if string(role.Name) == name {
 			return role, nil
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,10 +29,9 @@ func (a *app) policy() *cobra.Command {
 
 // rulebook is a catalog to ask, from a folder or from the server.
 type rulebook struct {
-	catalog    brevet.Catalog
-	set        *policy.Set
+	written
+	set        *policy.Set // nil if the files are too wrong to be asked
 	canApprove func(brevet.PersonID) bool
-	problems   policy.Problems // found in reading it
 }
 
 // rulebook reads the folder, or gets the catalog in force if none is named. In a folder everybody who is
@@ -42,15 +40,15 @@ func (a *app) rulebook(ctx context.Context, dir string) (rulebook, error) {
 	if dir == "" {
 		return a.rulebookInForce(ctx)
 	}
-	c, problems, err := readFolder(dir)
+	w, err := readFolder(dir)
 	if err != nil {
 		return rulebook{}, err
 	}
-	r := rulebook{catalog: c, problems: problems, canApprove: func(brevet.PersonID) bool { return true }}
-	if len(r.problems.Errors()) > 0 {
+	r := rulebook{written: w, canApprove: func(brevet.PersonID) bool { return true }}
+	if len(w.problems.Errors()) > 0 {
 		return r, nil
 	}
-	r.set, err = policy.Compile(c, policy.Everybody)
+	r.set, err = policy.Compile(w.Catalog, policy.Everybody)
 	return r, err
 }
 
@@ -67,7 +65,7 @@ func (a *app) rulebookInForce(ctx context.Context) (rulebook, error) {
 	if err != nil {
 		return rulebook{}, err
 	}
-	return rulebook{catalog: current.Compiled.Catalog, set: current.Policy.WithPeople(state.InForce(latest)), canApprove: canApprove(state)}, nil
+	return rulebook{written: written{Catalog: current.Compiled.Catalog}, set: current.Policy.WithPeople(state.InForce(latest)), canApprove: canApprove(state)}, nil
 }
 
 func (a *app) policyLint() *cobra.Command {
@@ -102,7 +100,7 @@ func (a *app) lint(ctx context.Context, dir string, strict bool) error {
 	}
 	found := book.problems
 	if book.set != nil {
-		found = append(found, book.set.Lint(book.canApprove)...)
+		found = append(found, book.locate(book.set.Lint(book.canApprove))...)
 		found.Sort()
 	}
 	if err := a.printProblems(found); err != nil {
@@ -169,7 +167,12 @@ func (a *app) runCases(ctx context.Context, dir, cases string) error {
 	if err := book.problems.Err(); err != nil {
 		return err
 	}
-	list, problems := catalog.ReadCases(os.DirFS(cases))
+	root, err := openFolder(cases)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	list, problems := catalog.ReadCases(root.FS())
 	if err := inFolder(cases, problems).Err(); err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ import (
 // test changes what it says. The stories with the real server stand in test/script.
 type world struct {
 	t       testing.TB
-	keys    map[brevet.PersonID]string // files of the founders' keys
+	keys    map[brevet.PersonID]string // files of the founders' keys and of bob's
 	key     string                     // alice's
 	alice   statement.Signer
 	signers []statement.Signer // the founders
@@ -91,7 +91,8 @@ func newWorld(t testing.TB, others ...brevet.PersonID) *world {
 		w.signers = append(w.signers, signerOf(t, w.keys[founder]))
 	}
 	w.key, w.alice = w.keys["alice"], w.signers[0]
-	w.bob = signerOf(t, writeKey(t, filepath.Join(t.TempDir(), "id_ed25519")))
+	w.keys["bob"] = writeKey(t, filepath.Join(t.TempDir(), "id_ed25519"))
+	w.bob = signerOf(t, w.keys["bob"])
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -107,13 +108,13 @@ func newWorld(t testing.TB, others ...brevet.PersonID) *world {
 	return w
 }
 
-// become gives the commands that follow a founder's own folder.
-func (w *world) become(founder brevet.PersonID) {
+// become gives the commands that follow the person's own folder.
+func (w *world) become(person brevet.PersonID) {
 	w.t.Helper()
 	w.t.Setenv("BREVET_HOME", filepath.Join(w.t.TempDir(), "brevet"))
 	h := must(home.Open(os.Getenv("BREVET_HOME")))(w.t)
 	defer h.Close()
-	p := home.Profile{Server: w.address, Root: string(w.root), Pin: dial.PinOf(w.authority).String(), Person: founder, Key: w.keys[founder]}
+	p := home.Profile{Server: w.address, Root: string(w.root), Pin: dial.PinOf(w.authority).String(), Person: person, Key: w.keys[person]}
 	if err := h.SetProfile(p); err != nil {
 		w.t.Fatal(err)
 	}
