@@ -112,6 +112,14 @@ func TestVerifierRefuses(t *testing.T) {
 			s.bundle.Status[0], s.want.Now = s.Status(s.grant.ID), s.Now
 		}, "the grant ended at"},
 		{"long before the beginning", func(s *shown) { s.want.Now = s.want.Now.Add(-20 * time.Minute) }, "the intent is from the future"},
+		{"before the beginning", func(s *shown) {
+			s.Now = s.Now.Add(5 * time.Minute)
+			now := s.Now
+			s.bundle = s.Give(s.ev, func(i *statement.Intent) { i.At = now.Add(-4 * time.Minute).UnixMicro() }, nil, nil)
+			s.Now = now.Add(-time.Minute)
+			s.bundle.Status = []statement.Envelope{s.Status(s.grant.ID)}
+			s.want.Now = now.Add(-5*time.Minute - 30*time.Second)
+		}, "the grant has not begun"},
 		{"no certificate", func(s *shown) { s.bundle.Certificate = nil }, "has no certificate"},
 		{"revoked", later(func(s *shown) { s.Append(s.Revocation("alice", statement.RevokeGrant, string(s.grant.ID))) }), "the grant is over: alice ended the grant"},
 		{"its request revoked", later(func(s *shown) { s.Append(s.Revocation("alice", statement.RevokeRequest, string(s.grant.Request))) }), "the grant is over"},
