@@ -41,6 +41,10 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 	if err != nil {
 		return RequestView{}, err
 	}
+	if err := s.await(ctx, ev.last()+1); err != nil {
+		return RequestView{}, err
+	}
+	v = s.view() // which now has the request and the answers before this one
 	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, &s.memory)
 	if err != nil {
 		return RequestView{}, err

@@ -27,6 +27,15 @@ func (e evidence) bundle() ([]byte, error) {
 	return proof.NewEvidence(e.Request.Envelope, approvals, e.Claimed).Marshal()
 }
 
+// last returns the place of its last statement.
+func (e evidence) last() int64 {
+	last := e.Request.Index
+	for _, a := range e.Approvals {
+		last = max(last, a.Index)
+	}
+	return last
+}
+
 // evidence reads what a request rests on. A row that does not say what its statement says was
 // changed in the database: that is told, and refused.
 func (s *Spine) evidence(ctx context.Context, q *store.Query, row brevet.Request) (evidence, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/brevet-pim/brevet/flow"
 	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/policy"
 	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/proof/prooftest"
 	"github.com/brevet-pim/brevet/record"
@@ -310,4 +311,19 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func must1[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		must(t, err)
+		return v
+	}
+}
+
+// claimedOf returns what the server claimed of a request.
+func claimedOf(t testing.TB, w *world, r flow.RequestView) policy.Claimed {
+	t.Helper()
+	b := must1(proof.Parse(must1(w.store.Query(context.Background()).Bundle(r.ID.Grant()))(t)))(t)
+	return must1(b.Evidence(func(proof.Record) int64 { return 0 }))(t).Claimed
 }
