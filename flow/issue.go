@@ -65,11 +65,7 @@ func (s *Spine) intend(ctx context.Context, r brevet.Request) (brevet.Request, e
 	if err != nil {
 		return s.refusedByIssuer(ctx, r, err)
 	}
-	last := ev.Request.Index
-	for _, a := range ev.Approvals {
-		last = max(last, a.Index)
-	}
-	if err := s.await(ctx, last+1); err != nil {
+	if err := s.await(ctx, ev.last()+1); err != nil {
 		return r, err
 	}
 	bundle, err := ev.bundle()
