@@ -3,8 +3,10 @@ package ssh_test
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"strings"
@@ -206,6 +208,31 @@ func TestStalledStrangers(t *testing.T) {
 			t.Fatal("more strangers than there is room for are still there")
 		}
 	}
+}
+
+// Keys that take long to check hold up nobody else (Q6).
+func TestGiantKeys(t *testing.T) {
+	w := gatewaytest.Start(t, gatewaytest.Options{})
+	w.Plane.Grant("bob", "web-root", time.Hour)
+	n := new(big.Int).Lsh(big.NewInt(1), 32767)
+	giant, err := gossh.NewPublicKey(&rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 1<<31 - 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crowd sync.WaitGroup
+	for range 50 {
+		crowd.Go(func() {
+			c, err := logIn(w, func(c *gossh.ClientConfig) { c.Auth = []gossh.AuthMethod{gossh.PublicKeys(pretender{w.Bob, giant})} })
+			if err == nil {
+				c.Close()
+				t.Error("a giant key logs in")
+			}
+		})
+	}
+	if got := ssh(t, w, nil, "gw", "echo in"); got.stdout != "in\n" {
+		t.Errorf("among giant keys: %+v", got)
+	}
+	crowd.Wait()
 }
 
 // One person's flood ends that person's connection, and nothing else (Q7).
