@@ -76,14 +76,14 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 		"cache_size(-8000)",            // 8 MB
 	}}
 	settings.Set("_txlock", "immediate") // the lock is taken where it can be waited for
-	if p.writes, err = sql.Open("sqlite", sqliteURL(path, settings)); err != nil {
+	if p.writes, err = preparedSQLite(sqliteURL(path, settings)); err != nil {
 		return err
 	}
 	p.writes.SetMaxOpenConns(1)
 
 	settings.Del("_txlock")
 	settings.Add("_pragma", "query_only(1)")
-	if p.reads, err = sql.Open("sqlite", sqliteURL(path, settings)); err != nil {
+	if p.reads, err = preparedSQLite(sqliteURL(path, settings)); err != nil {
 		return err
 	}
 	p.reads.SetMaxOpenConns(sqliteReaders)
