@@ -231,6 +231,9 @@ func TestIntentsThatMayNotBeUsed(t *testing.T) {
 		}},
 
 		{name: "the request was cancelled", sentence: "the request is over", do: heard("bob", statement.RevokeRequest, func(p prepared) string { return string(p.request.Envelope.ID()) })},
+		{name: "the grant was revoked before it was there", sentence: "the request is over", do: heard("alice", statement.RevokeGrant, func(p prepared) string {
+			return string(p.request.Envelope.RequestID(mustOpen(p.T, p.request.Envelope)).Grant())
+		})},
 		{name: "the requester was suspended", sentence: "bob is suspended", do: heard("alice", statement.RevokePerson, func(prepared) string { return "bob" })},
 		{name: "the approver was suspended", sentence: "carol is suspended", do: heard("alice", statement.RevokePerson, func(prepared) string { return "carol" })},
 		{name: "the requester's key was revoked", sentence: "is revoked", do: heard("alice", statement.RevokeKey, func(p prepared) string { return prooftest.Fingerprint(p.T, p.Keys["bob"].Key()) })},

@@ -108,8 +108,13 @@ func (j *judge) request() error {
 	if err := j.inTime("the request", req.Header, e.Index); err != nil {
 		return err
 	}
-	if heard := j.state.Revoked.Of(statement.RevokeRequest, string(v.Statement), j.at); len(heard) > 0 {
-		return refuse("the request is over: %s said %s", heard[0].By, brevet.Quote(heard[0].Reason))
+	// A grant may be revoked before it is there: its id is that of the request.
+	over := slices.Concat(
+		j.state.Revoked.Of(statement.RevokeRequest, string(v.Statement), j.at),
+		j.state.Revoked.Of(statement.RevokeGrant, string(v.ID.Grant()), j.at),
+	)
+	if len(over) > 0 {
+		return refuse("the request is over: %s said %s", over[0].By, brevet.Quote(over[0].Reason))
 	}
 	if req.Via == brevet.ViaSSH {
 		err = j.seenByGateway(digest, req)
