@@ -35,7 +35,7 @@ type person struct {
 const (
 	maxSessions = 10 // of one connection at a time, as in sshd
 	maxRemarks  = 8
-	lingerAfter = time.Second // after a grant's end, for the client to read the goodbye
+	lingerAfter = 2 * time.Second // after a grant's end, for the client to read the goodbye
 )
 
 // serve takes what the client opens until the connection or the grant ends.

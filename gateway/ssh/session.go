@@ -37,10 +37,10 @@ type session struct {
 }
 
 const (
-	failStatus     = 255                    // exit status of what Brevet ended, as ssh has for its own failures
-	patience       = 250 * time.Millisecond // for one step of the goodbye, when the whole connection ends
-	patienceShared = 3 * time.Second        // when only this session does: others share the connection
-	unwindWithin   = 5 * time.Second        // for a peer to close its end, once the other is closed
+	failStatus     = 255             // exit status of what Brevet ended, as ssh has for its own failures
+	patience       = time.Second     // for one step of the goodbye, when the whole connection ends
+	patienceShared = 3 * time.Second // when only this session does: others share the connection
+	unwindWithin   = 5 * time.Second // for a peer to close its end, once the other is closed
 )
 
 // serve carries the session from its first request to its end.
