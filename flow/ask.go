@@ -78,10 +78,15 @@ func (s *Spine) takeIn(ctx context.Context, by brevet.Caller, raw []byte, envelo
 	if err != nil {
 		return RequestView{}, err
 	}
-	if err := s.begin(ctx, by, r, raw, bundle, weighed); err != nil {
+	r, index, err := s.begin(ctx, by, r, raw, bundle, weighed)
+	if err != nil {
 		return RequestView{}, err
 	}
-	return s.advanced(ctx, r.ID)
+	if r.State != brevet.Ready {
+		return s.view().request(r, nil, raw, brevet.Grant{}), nil
+	}
+	placed := proof.Entry{Index: index, Envelope: envelope}
+	return s.issuedAtOnce(ctx, raw, evidence{r, said, proof.Evidence{Request: placed, Claimed: claimed}})
 }
 
 // claim is what the server alone says of the request: it can only make the answer stricter.
@@ -130,8 +135,8 @@ func requestOf(envelope statement.Envelope, said statement.Request, w *proof.Wei
 	}
 }
 
-// begin writes a new request and what policy said of it.
-func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, raw, bundle []byte, w *proof.Weighed) error {
+// begin writes a new request and what policy said of it, and returns it with its place in the log.
+func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, raw, bundle []byte, w *proof.Weighed) (written brevet.Request, index int64, err error) {
 	asked := s.event(string(statement.KindRequest), r.Statement, by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), r.Duration.Duration()))
 	asked.Statement, asked.Request, asked.About = raw, r.ID, r.Person
 	asked.Detail = map[string]any{"decision": w.Decision, "inputs": w.Inputs}
@@ -139,7 +144,7 @@ func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, r
 	events := append([]brevet.Event{asked}, more...)
 	due := s.Clock().Add(lead)
 	fault.Point("flow.ask")
-	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+	commit, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		if open, err := t.CountOpen(r.Person); err != nil || open >= mostOpen {
 			return nil, tooMany(err, r.Person, open)
 		}
@@ -149,7 +154,7 @@ func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, r
 		if err := t.PutBundle(r.ID.Grant(), bundle); err != nil {
 			return nil, err
 		}
-		if _, err := t.UpdateRequest(decided); err != nil {
+		if written, err = t.UpdateRequest(decided); err != nil {
 			return nil, err
 		}
 		if decided.State == brevet.Ready {
@@ -160,7 +165,7 @@ func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, r
 		return events, nil
 	})
 	fault.Point("flow.asked")
-	return err
+	return written, commit.First, err
 }
 
 func tooMany(err error, person brevet.PersonID, open int) error {

@@ -31,13 +31,39 @@ func (s *Spine) advanced(ctx context.Context, id brevet.RequestID) (RequestView,
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuing)
 		defer cancel()
 		if err := s.issue(ctx, id); err != nil {
-			s.Log.WarnContext(ctx, "a grant was not issued at once; it will be tried again", "request", id, "error", err)
+			s.notAtOnce(ctx, id, err)
 		}
 		if r, err = s.Store.Query(ctx).Request(id); err != nil {
 			return RequestView{}, err
 		}
 	}
 	return s.viewOf(ctx, r)
+}
+
+// issuedAtOnce issues what nobody need agree to, by what was written a moment ago and need not be read
+// again. Whatever comes in between, the rows say how the request then stands.
+func (s *Spine) issuedAtOnce(ctx context.Context, raw []byte, ev evidence) (RequestView, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuing)
+	defer cancel()
+	i, err := s.intendBy(ctx, ev)
+	if err == nil && i.request.State == brevet.Granted {
+		i.grant, err = s.fulfil(ctx, i)
+	}
+	if err == nil && i.grant.State == brevet.Live {
+		return s.view().request(i.request, nil, raw, i.grant), nil
+	}
+	if err != nil {
+		s.notAtOnce(ctx, ev.row.ID, err)
+	}
+	r, err := s.Store.Query(ctx).Request(ev.row.ID)
+	if err != nil {
+		return RequestView{}, err
+	}
+	return s.viewOf(ctx, r)
+}
+
+func (s *Spine) notAtOnce(ctx context.Context, id brevet.RequestID, why error) {
+	s.Log.WarnContext(ctx, "a grant was not issued at once; it will be tried again", "request", id, "error", why)
 }
 
 // issue brings a request that is ready to its grant, from wherever it stands. It may run again, and
@@ -65,20 +91,35 @@ func (s *Spine) intend(ctx context.Context, r brevet.Request) (brevet.Request, e
 	if err != nil {
 		return s.refusedByIssuer(ctx, r, err)
 	}
+	i, err := s.intendBy(ctx, ev)
+	return i.request, err
+}
+
+// intention is an intent that stands in the log, and what is to come of it. If the request was
+// refused instead, only that counts.
+type intention struct {
+	request brevet.Request
+	grant   brevet.Grant
+	bundle  []byte // what the intent rests on
+}
+
+func (s *Spine) intendBy(ctx context.Context, ev evidence) (intention, error) {
+	r := ev.row
 	if err := s.await(ctx, ev.last()+1); err != nil {
-		return r, err
+		return intention{request: r}, err
 	}
 	bundle, err := ev.bundle()
 	if err != nil {
-		return r, err
+		return intention{request: r}, err
 	}
 	raw, err := s.Issuer.Prepare(ctx, bundle)
 	if err != nil {
-		return s.refusedByIssuer(ctx, r, err)
+		r, err = s.refusedByIssuer(ctx, r, err)
+		return intention{request: r}, err
 	}
 	envelope, intent, err := parse[statement.Intent](raw)
 	if err != nil {
-		return r, err
+		return intention{request: r}, err
 	}
 	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, intent.Duration.Duration())), r)
 	event.Statement, event.Grant = raw, r.ID.Grant()
@@ -104,9 +145,9 @@ func (s *Spine) intend(ctx context.Context, r brevet.Request) (brevet.Request, e
 	})
 	fault.Point("flow.intended")
 	if errors.Is(err, errOvertaken) {
-		return s.Store.Query(ctx).Request(r.ID)
+		r, err = s.Store.Query(ctx).Request(r.ID)
 	}
-	return r, err
+	return intention{r, grant, bundle}, err
 }
 
 // errOvertaken says that somebody else has moved what was to be moved.
@@ -161,27 +202,38 @@ func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause err
 	return r, err
 }
 
-// give has the issuer give what its intent says, and makes the grant live.
+// give makes the grant live whose intent is written.
 func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 	q := s.Store.Query(ctx)
 	g, err := q.Grant(r.ID.Grant())
 	if err != nil || g.State != brevet.Issuing {
 		return err
 	}
-	result, err := s.issued(ctx, q, r, g)
-	if brevet.KindOf(err) == brevet.Refused {
-		return s.notGiven(ctx, r, g, err)
-	}
+	bundle, err := q.Bundle(g.ID)
 	if err != nil {
 		return err
+	}
+	_, err = s.fulfil(ctx, intention{r, g, bundle})
+	return err
+}
+
+// fulfil has the issuer give what its intent says, and makes the grant live.
+func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
+	r, g := i.request, i.grant
+	result, err := s.issued(ctx, i)
+	if brevet.KindOf(err) == brevet.Refused {
+		return g, s.notGiven(ctx, r, g, err)
+	}
+	if err != nil {
+		return g, err
 	}
 	envelope, given, err := parse[statement.Grant](result.Grant)
 	if err != nil {
-		return err
+		return g, err
 	}
 	credential, err := credentialOf(given, result)
 	if err != nil {
-		return err
+		return g, err
 	}
 	g.State, g.Statement = brevet.Live, string(envelope.ID())
 	g.From, g.To = time.UnixMicro(given.From).UTC(), time.UnixMicro(given.To).UTC()
@@ -209,27 +261,24 @@ func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 	fault.Point("flow.given")
 	if err == nil {
 		s.alive.began(g)
+		return g, nil
 	}
 	if errors.Is(err, errOvertaken) {
-		return nil
+		err = nil
 	}
-	return err
+	return i.grant, err
 }
 
 // issued hands the issuer its intent, as the log has it, with what it rests on.
-func (s *Spine) issued(ctx context.Context, q *store.Query, r brevet.Request, g brevet.Grant) (issuer.Result, error) {
-	entry, err := q.IntentOf(r.Statement)
+func (s *Spine) issued(ctx context.Context, i intention) (issuer.Result, error) {
+	entry, err := s.Store.Query(ctx).IntentOf(i.request.Statement)
 	if err != nil {
 		return issuer.Result{}, err
 	}
 	if err := s.await(ctx, entry.Index+1); err != nil {
 		return issuer.Result{}, err
 	}
-	bundle, err := q.Bundle(g.ID)
-	if err != nil {
-		return issuer.Result{}, err
-	}
-	return s.Issuer.Issue(ctx, entry.Statement, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}, bundle)
+	return s.Issuer.Issue(ctx, entry.Statement, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}, i.bundle)
 }
 
 func credentialOf(g statement.Grant, result issuer.Result) (brevet.Credential, error) {

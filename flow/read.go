@@ -16,22 +16,28 @@ func (s *Spine) viewOf(ctx context.Context, r brevet.Request) (RequestView, erro
 }
 
 func (s *Spine) requestView(q *store.Query, v view, r brevet.Request) (RequestView, error) {
-	view := RequestView{Request: r, Sensitivity: brevet.Critical, Recorded: true}
-	var err error
-	if view.Approvals, err = q.Approvals(r.ID); err != nil {
-		return view, err
+	approvals, err := q.Approvals(r.ID)
+	if err != nil {
+		return RequestView{Request: r}, err
 	}
 	entry, err := q.Statement(r.Statement)
 	if err != nil && brevet.KindOf(err) != brevet.NotFound { // retention may have erased it
-		return view, err
+		return RequestView{Request: r}, err
 	}
-	view.Envelope = entry.Statement
+	var g brevet.Grant
 	if r.State == brevet.Granted {
-		g, err := q.Grant(r.ID.Grant())
-		if err != nil {
-			return view, err
+		if g, err = q.Grant(r.ID.Grant()); err != nil {
+			return RequestView{Request: r}, err
 		}
-		view.Grant, view.GrantState = g.ID, g.State
+	}
+	return v.request(r, approvals, entry.Statement, g), nil
+}
+
+// request tells how a request stands of which all is at hand. g is zero while there is no grant.
+func (v view) request(r brevet.Request, approvals []brevet.Approval, envelope []byte, g brevet.Grant) RequestView {
+	view := RequestView{
+		Request: r, Approvals: approvals, Envelope: envelope, Grant: g.ID, GrantState: g.State,
+		Sensitivity: brevet.Critical, Recorded: true,
 	}
 	if compiled, err := v.Catalog.InForce(); err == nil {
 		if role, _, ok := compiled.Role(r.Role); ok {
@@ -47,7 +53,7 @@ func (s *Spine) requestView(q *store.Query, v view, r brevet.Request) (RequestVi
 		view.Stages = v.stages(r, view.Approvals)
 	}
 	view.Sentence = view.sentence()
-	return view, nil
+	return view
 }
 
 // stages tells who must agree to a request, who has, and who could.
