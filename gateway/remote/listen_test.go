@@ -23,7 +23,6 @@ type listening struct {
 	*world
 	gateway *gateway.Gateway
 	grant   brevet.GrantID
-	stop    func()
 }
 
 func listen(t *testing.T) *listening {
