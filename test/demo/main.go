@@ -8,9 +8,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -21,39 +21,47 @@ import (
 // patience bounds the whole scene: a step that waits for what does not come fails then.
 const patience = 2 * time.Minute
 
+// options say what to show.
+type options struct {
+	binary string // to show
+	data   string // folder for all that is made
+	stay   bool   // up afterwards
+}
+
 func main() {
-	brevet := flag.String("brevet", "bin/brevet", "the binary to show")
-	data := flag.String("data", "demo-data", "folder for everything that the demo makes; an earlier demo's is made anew")
-	stay := flag.Bool("stay", false, "stay up afterwards, for the reader to try things")
+	var o options
+	flag.StringVar(&o.binary, "brevet", "bin/brevet", "the binary to show")
+	flag.StringVar(&o.data, "data", "demo-data", "folder for everything that the demo makes; an earlier demo's is made anew")
+	flag.BoolVar(&o.stay, "stay", false, "stay up afterwards, for the reader to try things")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *brevet, *data, *stay); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+	if err := run(ctx, os.Stdout, o); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, binary, data string, stay bool) error {
-	binary, err := filepath.Abs(binary)
+func run(ctx context.Context, out io.Writer, o options) error {
+	binary, err := filepath.Abs(o.binary)
 	if err != nil {
 		return err
 	}
-	folder, err := claim(data)
+	folder, err := claim(o.data)
 	if err != nil {
 		return err
 	}
 	defer folder.release()
-	s := &scene{stage: newStage(os.Stdout), binary: binary, dir: folder.path}
+	s := &scene{stage: newStage(out), binary: binary, dir: folder.path}
 	defer s.clear()
 	playing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.play(playing); err != nil {
 		return fmt.Errorf("the demo failed: %w\n%s", err, s.logs())
 	}
-	s.stage.finish(stay)
-	if !stay {
+	s.stage.finish(o.stay)
+	if !o.stay {
 		return nil
 	}
 	s.invite()
