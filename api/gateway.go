@@ -195,8 +195,12 @@ func (s *gatewayService) Listen(ctx context.Context, m *pb.ListenRequest, stream
 	if err := check(err, inField("address", enrol.CheckAddress(m.GetAddress()))); err != nil {
 		return err
 	}
+	present := flow.Present{Address: m.GetAddress(), Live: live, At: time.Now()}
+	if at := m.GetLiveAt(); at != nil {
+		present.At = at.AsTime()
+	}
 	send := sender(ctx, stream)
-	return s.spine.Listen(ctx, callOf(ctx).caller, m.GetAddress(), live, func(o flow.Order) error { return send(viewOrder(o)) })
+	return s.spine.Listen(ctx, callOf(ctx).caller, present, func(o flow.Order) error { return send(viewOrder(o)) })
 }
 
 func sessions(field string, list []string) ([]brevet.SessionID, error) {

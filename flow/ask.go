@@ -137,7 +137,7 @@ func requestOf(envelope statement.Envelope, said statement.Request, w *proof.Wei
 
 // begin writes a new request and what policy said of it, and returns it with its place in the log.
 func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, raw, bundle []byte, w *proof.Weighed) (written brevet.Request, index int64, err error) {
-	asked := s.event(string(statement.KindRequest), r.Statement, by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), r.Duration.Duration()))
+	asked := s.event(string(statement.KindRequest), r.Statement, by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), policy.FormatSeconds(r.Duration)))
 	asked.Statement, asked.Request, asked.About = raw, r.ID, r.Person
 	asked.Detail = map[string]any{"decision": w.Decision, "inputs": w.Inputs}
 	decided, more := s.decided(r, w)

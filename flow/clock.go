@@ -118,29 +118,34 @@ func (s *Spine) watchLive(ctx context.Context) {
 	}
 }
 
-// aliveGrants knows by the monotonic clock until when grants may live, so that a wall clock that
-// is set back lengthens none.
+// aliveGrants knows every live grant, and by the monotonic clock until when it may live, so that a
+// wall clock that is set back lengthens none, and a database that is away hides none.
 type aliveGrants struct {
-	mu    sync.Mutex // guards until
-	until map[brevet.GrantID]time.Time
+	mu     sync.Mutex // guards grants
+	grants map[brevet.GrantID]aliveGrant
+}
+
+type aliveGrant struct {
+	brevet.Grant
+	until time.Time
 }
 
 // began notes a grant that has just been given.
-func (a *aliveGrants) began(g brevet.Grant) { a.note(g.ID, time.Now().Add(g.To.Sub(g.From))) }
+func (a *aliveGrants) began(g brevet.Grant) { a.note(g, time.Now().Add(g.To.Sub(g.From))) }
 
 // seen notes a grant that was found live; what is known already stays.
 func (a *aliveGrants) seen(g brevet.Grant, now time.Time) {
-	a.note(g.ID, time.Now().Add(min(g.To.Sub(now), g.To.Sub(g.From))))
+	a.note(g, time.Now().Add(min(g.To.Sub(now), g.To.Sub(g.From))))
 }
 
-func (a *aliveGrants) note(id brevet.GrantID, until time.Time) {
+func (a *aliveGrants) note(g brevet.Grant, until time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.until == nil {
-		a.until = map[brevet.GrantID]time.Time{}
+	if a.grants == nil {
+		a.grants = map[brevet.GrantID]aliveGrant{}
 	}
-	if _, known := a.until[id]; !known {
-		a.until[id] = until
+	if _, known := a.grants[g.ID]; !known {
+		a.grants[g.ID] = aliveGrant{g, until}
 	}
 }
 
@@ -148,7 +153,7 @@ func (a *aliveGrants) note(id brevet.GrantID, until time.Time) {
 func (a *aliveGrants) over(id brevet.GrantID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.until, id)
+	delete(a.grants, id)
 }
 
 // overdue returns the grants whose time has gone by.
@@ -156,10 +161,23 @@ func (a *aliveGrants) overdue(now time.Time) []brevet.GrantID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ids []brevet.GrantID
-	for id, until := range a.until {
-		if !now.Before(until) {
+	for id, g := range a.grants {
+		if !now.Before(g.until) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
+}
+
+// find returns the grants that are chosen.
+func (a *aliveGrants) find(choose func(brevet.Grant) bool) []brevet.Grant {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var found []brevet.Grant
+	for _, g := range a.grants {
+		if choose(g.Grant) {
+			found = append(found, g.Grant)
+		}
+	}
+	return found
 }

@@ -20,8 +20,12 @@ func (s *Spine) Revoke(ctx context.Context, by brevet.Caller, raw []byte, wait t
 	if err != nil {
 		return GrantView{}, err
 	}
-	q := s.Store.Query(ctx)
-	g, err := s.findGrant(q, v, by, rev.Subject)
+	g, err := s.findGrant(s.Store.Query(ctx), v, by, rev.Subject)
+	if brevet.KindOf(err) == brevet.Unavailable { // the database is away: what is in memory will do
+		for _, known := range s.alive.find(func(g brevet.Grant) bool { return string(g.ID) == rev.Subject }) {
+			g, err = known, nil
+		}
+	}
 	if err != nil {
 		return GrantView{}, err
 	}
@@ -38,7 +42,11 @@ func (s *Spine) Revoke(ctx context.Context, by brevet.Caller, raw []byte, wait t
 		end.reason = fmt.Sprintf("%s revoked it", by.Person)
 	}
 	said := s.onGrant(s.revocationEvent(rev, by, raw, fmt.Sprintf("%s revoked %s of %s", by.Person, g.ID, g.Person)), g)
-	if err := s.end(ctx, g.ID, end, said); err != nil {
+	err = s.end(ctx, g.ID, end, said)
+	if brevet.KindOf(err) == brevet.Unavailable {
+		return GrantView{}, s.endUnwritten(ctx, raw, end.reason, err, g)
+	}
+	if err != nil {
 		return GrantView{}, err
 	}
 	s.takeBack(ctx, raw)
@@ -87,6 +95,7 @@ func (s *Spine) end(ctx context.Context, id brevet.GrantID, e ending, because ..
 	fault.Point("flow.ending")
 	if err == nil {
 		s.alive.over(id)
+		s.urgent.over(id)
 		s.Hub.Wake(g.Holder)
 	}
 	return err

@@ -44,6 +44,7 @@ type Spine struct {
 	memory proof.Memory
 	bells  bells
 	alive  aliveGrants
+	urgent urgent
 
 	mu       sync.Mutex    // guards what follows
 	state    *proof.State  // what the followed part of the log adds up to

@@ -245,8 +245,14 @@ func (s *Spine) tellIssuer(ctx context.Context) error {
 	return nil
 }
 
+// patience is how long whoever waits for the log to be followed bears with a failure to follow it:
+// long enough for one more try.
+const patience = 3 * retryFollow
+
 // await returns once the log is followed up to size, or says why it is not.
 func (s *Spine) await(ctx context.Context, size int64) error {
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
 	for {
 		s.mu.Lock()
 		followed, moved, trouble := s.followed, s.moved, s.trouble
@@ -254,12 +260,15 @@ func (s *Spine) await(ctx context.Context, size int64) error {
 		if followed >= size {
 			return nil
 		}
+		var impatient <-chan time.Time
 		if trouble != nil {
-			return brevet.Errorf(brevet.Unavailable, "the issuer does not follow the log, so nothing can be given").Because(trouble).
-				WithHint("brevet doctor says more")
+			impatient = patient.C
 		}
 		select {
 		case <-moved:
+		case <-impatient:
+			return brevet.Errorf(brevet.Unavailable, "the issuer does not follow the log, so nothing can be given").Because(trouble).
+				WithHint("brevet doctor says more")
 		case <-ctx.Done():
 			return brevet.Errorf(brevet.Unavailable, "the issuer did not follow the log in time").Because(ctx.Err())
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/fault"
 	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/policy"
 	"github.com/brevet-pim/brevet/statement"
 	"github.com/brevet-pim/brevet/store"
 )
@@ -121,7 +122,7 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (intention, error) {
 	if err != nil {
 		return intention{request: r}, err
 	}
-	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, intent.Duration.Duration())), r)
+	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, policy.FormatSeconds(intent.Duration))), r)
 	event.Statement, event.Grant = raw, r.ID.Grant()
 	event.Detail = map[string]any{"intent": envelope.ID(), "policies": intent.Policies}
 	grant := grantOf(r, envelope.ID(), intent)

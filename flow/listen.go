@@ -31,21 +31,29 @@ const (
 	remind = 10 * time.Second
 )
 
+// Present is what a gateway says of itself when it begins to listen.
+type Present struct {
+	Address string // where people reach it
+	// Live are the sessions that it had At the time. Others that began before, and that the
+	// database takes for live, were lost with the process before.
+	Live []brevet.SessionID
+	At   time.Time // by the gateway's clock, as the beginnings of its sessions are
+}
+
 // Listen gives the calling gateway its orders, for as long as ctx lasts and send succeeds. What is
-// owed stands in the database: it is given again to a gateway that comes back. live are the
-// sessions that the gateway has; others that the database takes for live were lost with its process.
-func (s *Spine) Listen(ctx context.Context, by brevet.Caller, address string, live []brevet.SessionID, send func(Order) error) error {
-	link := s.Hub.Join(by.Machine, address)
+// owed stands in the database: it is given again to a gateway that comes back.
+func (s *Spine) Listen(ctx context.Context, by brevet.Caller, p Present, send func(Order) error) error {
+	link := s.Hub.Join(by.Machine, p.Address)
 	defer link.Leave()
 	joined := s.event("gateway.joined", string(by.Machine), by, string(by.Machine)+" is connected")
-	joined.Detail = map[string]any{"address": address, "live_sessions": len(live)}
+	joined.Detail = map[string]any{"address": p.Address, "live_sessions": len(p.Live)}
 	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{joined}, nil }); err != nil {
 		return err
 	}
 	defer func() {
 		s.tell(ctx, s.event("gateway.left", string(by.Machine), by, string(by.Machine)+" is no longer heard"))
 	}()
-	if err := s.closeLost(ctx, by, live); err != nil {
+	if err := s.closeLost(ctx, by, p); err != nil {
 		return err
 	}
 	o := overseer{spine: s, by: by, send: send, given: map[string]time.Time{}, watched: map[brevet.SessionID]string{}}
@@ -58,7 +66,7 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, address string, li
 		select {
 		case <-link.Woken():
 		case <-pulse.C:
-			if err := o.beat(ctx, address); err != nil {
+			if err := o.beat(ctx, p.Address); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -68,20 +76,38 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, address string, li
 }
 
 // closeLost ends the sessions that the gateway does not have any more.
-func (s *Spine) closeLost(ctx context.Context, by brevet.Caller, live []brevet.SessionID) error {
-	rows, err := s.Store.Query(ctx).Sessions(store.SessionFilter{Machine: by.Machine, Live: true, Page: store.Page{Limit: store.MaxPage}})
+func (s *Spine) closeLost(ctx context.Context, by brevet.Caller, p Present) error {
+	q := s.Store.Query(ctx)
+	rows, err := q.Sessions(store.SessionFilter{Machine: by.Machine, Live: true, Page: store.Page{Limit: store.MaxPage}})
 	if err != nil {
 		return err
 	}
 	for _, session := range rows {
-		if slices.Contains(live, session.ID) {
+		if slices.Contains(p.Live, session.ID) || session.StartedAt.After(p.At) {
 			continue
 		}
-		if err := s.endSession(ctx, by, session, s.Clock(), "its gateway was restarted"); err != nil {
+		gap, err := s.unrecorded(q, by, session)
+		if err != nil {
+			return err
+		}
+		if err := s.endSession(ctx, by, session, s.Clock(), "its gateway was restarted", gap...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unrecorded tells of a lost session of whose recording nothing has come. A gateway that died between
+// a session's beginning and its first chunk has nothing to deliver or to cut, so nobody else would.
+func (s *Spine) unrecorded(q *store.Query, by brevet.Caller, session brevet.Session) ([]brevet.Event, error) {
+	if !session.Recorded {
+		return nil, nil
+	}
+	chunks, err := q.Chunks(session.ID)
+	if err != nil || len(chunks) > 0 {
+		return nil, err
+	}
+	return []brevet.Event{s.gap(by, session, "nothing of it had come when its gateway was restarted")}, nil
 }
 
 // overseer is one gateway's stream of orders.
@@ -111,6 +137,11 @@ func (o *overseer) beat(ctx context.Context, address string) error {
 // giveOrders gives what is owed now, each again only after a while. A database that does not
 // answer is no reason to let the gateway go: it keeps what it has.
 func (o *overseer) giveOrders(ctx context.Context) error {
+	for _, order := range o.spine.urgent.of(o.by.Machine) {
+		if err := o.give(string(order.Grant), order); err != nil {
+			return err
+		}
+	}
 	q := o.spine.Store.Query(ctx)
 	grants, err := q.Grants(store.GrantFilter{State: brevet.Ending, Holder: o.by.Machine, Page: store.Page{Limit: store.MaxPage}})
 	if err != nil {

@@ -391,6 +391,10 @@ func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte) (Pers
 	event := s.revocationEvent(rev, by, raw, why)
 	event.About = person
 	ended, commit, err := s.suspend(ctx, by, person, why, event)
+	if brevet.KindOf(err) == brevet.Unavailable {
+		theirs := s.alive.find(func(g brevet.Grant) bool { return g.Person == person })
+		return PersonView{}, 0, s.endUnwritten(ctx, raw, why, err, theirs...)
+	}
 	if err != nil {
 		return PersonView{}, 0, err
 	}
@@ -452,6 +456,7 @@ func (s *Spine) suspend(ctx context.Context, by brevet.Caller, person brevet.Per
 func (s *Spine) wakeHolders(ended []brevet.Grant) {
 	for _, g := range ended {
 		s.alive.over(g.ID)
+		s.urgent.over(g.ID)
 		s.Hub.Wake(g.Holder)
 	}
 }

@@ -399,7 +399,11 @@ func (s *Spine) Roles(ctx context.Context, by brevet.Caller) ([]RoleView, error)
 		if key, ok := v.Roster.Key(by.Key, v.size); ok {
 			ask.Presence, ask.KeyAge = presenceOf(key), max(0, v.now.Sub(time.UnixMicro(key.At)))
 		}
-		view := v.roleView(role, targets, set.Preview(ask))
+		decision := set.Preview(ask)
+		if len(targets) == 0 {
+			decision = brevet.Decision{Outcome: brevet.Refuse, Reasons: []string{"no target in the catalog has what this role chooses by"}}
+		}
+		view := v.roleView(role, targets, decision)
 		view = v.withNeeds(view, by.Person)
 		view.Holders = s.holders(v, targets)
 		views = append(views, view)

@@ -77,17 +77,24 @@ func (s *Spine) CutRecording(ctx context.Context, by brevet.Caller, id brevet.Se
 	if err != nil {
 		return brevet.RecordingState{}, err
 	}
-	known, err := s.Recordings.CutReason(id)
-	if err != nil {
-		return brevet.RecordingState{}, err
-	}
 	state, err := s.Recordings.Cut(id, chunks, reason)
-	if err != nil || known != "" {
+	if err != nil {
 		return state, err
 	}
+	fault.Point("flow.recording.cut")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Session(id)
+		if err != nil {
+			return nil, err
+		}
+		if now.Recording == state {
+			return nil, errOvertaken
+		}
 		return []brevet.Event{s.gap(by, session, reason)}, t.SetRecording(id, state)
 	})
+	if errors.Is(err, errOvertaken) {
+		return state, nil // told before
+	}
 	return state, err
 }
 

@@ -90,13 +90,14 @@ func (s *Spine) EndSession(ctx context.Context, by brevet.Caller, ended brevet.S
 	return s.endSession(ctx, by, session, ended.EndedAt, ended.EndReason)
 }
 
-func (s *Spine) endSession(ctx context.Context, by brevet.Caller, session brevet.Session, at time.Time, reason string) error {
+// endSession writes the end of a session, and what else there is to tell of it.
+func (s *Spine) endSession(ctx context.Context, by brevet.Caller, session brevet.Session, at time.Time, reason string, more ...brevet.Event) error {
 	event := s.event("session.ended", string(session.ID), by, fmt.Sprintf("%s is no longer on %s: %s", session.Person, session.Target, reason))
 	event.Session, event.Grant, event.Request, event.About = session.ID, session.Grant, session.Grant.Request(), session.Person
 	event.Detail = map[string]any{"reason": reason, "seconds": int64(at.Sub(session.StartedAt).Seconds())}
 	fault.Point("flow.session.end")
 	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		return []brevet.Event{event}, t.EndSession(session.ID, at, reason)
+		return append([]brevet.Event{event}, more...), t.EndSession(session.ID, at, reason)
 	})
 	s.Hub.End(session.ID, reason)
 	if brevet.KindOf(err) == brevet.Conflict {

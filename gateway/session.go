@@ -49,7 +49,7 @@ func (g *Gateway) Begin(ctx context.Context, a Admission, use Use) (*Session, er
 	if err != nil {
 		return nil, err
 	}
-	s, err := g.register(a, use, time.Now())
+	s, err := g.register(a, use)
 	if err != nil {
 		return nil, err
 	}
@@ -62,9 +62,10 @@ func (g *Gateway) Begin(ctx context.Context, a Admission, use Use) (*Session, er
 
 // register makes the session known before it begins, so that a revocation which comes
 // meanwhile finds it.
-func (g *Gateway) register(a Admission, use Use, now time.Time) (*Session, error) {
+func (g *Gateway) register(a Admission, use Use) (*Session, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now() // under the lock: who lists the sessions later finds it, or began to look before now
 	if g.closing {
 		return nil, brevet.Errorf(brevet.Unavailable, "the gateway is shutting down").WithHint("connect again in a moment")
 	}

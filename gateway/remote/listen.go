@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/brevet-pim/brevet"
 	pb "github.com/brevet-pim/brevet/api/brevet/v1"
 	"github.com/brevet-pim/brevet/api/brevet/v1/brevetv1connect"
@@ -65,11 +67,12 @@ func (l *Listener) listen(ctx context.Context) error {
 	defer cancel()
 	watchdog := time.AfterFunc(silence, cancel)
 	defer watchdog.Stop()
+	at := time.Now() // before the look, so that what begins meanwhile is not taken for lost
 	var sessions []string
 	for _, s := range l.Gateway.Sessions() {
 		sessions = append(sessions, string(s.ID))
 	}
-	stream, err := l.Client.Listen(ctx, &pb.ListenRequest{Address: l.Address, LiveSessions: sessions})
+	stream, err := l.Client.Listen(ctx, &pb.ListenRequest{Address: l.Address, LiveSessions: sessions, LiveAt: timestamppb.New(at)})
 	if err != nil {
 		return failure.Read(err)
 	}

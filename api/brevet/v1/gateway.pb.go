@@ -1095,9 +1095,11 @@ func (x *GetHostCertificateResponse) GetCertificate() string {
 }
 
 type ListenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // where people reach the gateway
-	LiveSessions  []string               `protobuf:"bytes,2,rep,name=live_sessions,json=liveSessions,proto3" json:"live_sessions,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Address      string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // where people reach the gateway
+	LiveSessions []string               `protobuf:"bytes,2,rep,name=live_sessions,json=liveSessions,proto3" json:"live_sessions,omitempty"`
+	// When the gateway looked at its sessions, by the clock that their beginnings are told by. Absent: now.
+	LiveAt        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=live_at,json=liveAt,proto3" json:"live_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,6 +1144,13 @@ func (x *ListenRequest) GetAddress() string {
 func (x *ListenRequest) GetLiveSessions() []string {
 	if x != nil {
 		return x.LiveSessions
+	}
+	return nil
+}
+
+func (x *ListenRequest) GetLiveAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LiveAt
 	}
 	return nil
 }
@@ -1664,10 +1673,11 @@ const file_brevet_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"public_key\x18\x02 \x01(\tR\tpublicKey\">\n" +
 	"\x1aGetHostCertificateResponse\x12 \n" +
-	"\vcertificate\x18\x01 \x01(\tR\vcertificate\"N\n" +
+	"\vcertificate\x18\x01 \x01(\tR\vcertificate\"\x83\x01\n" +
 	"\rListenRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12#\n" +
-	"\rlive_sessions\x18\x02 \x03(\tR\fliveSessions\"\xa8\x01\n" +
+	"\rlive_sessions\x18\x02 \x03(\tR\fliveSessions\x123\n" +
+	"\alive_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06liveAt\"\xa8\x01\n" +
 	"\x0eListenResponse\x12'\n" +
 	"\x03end\x18\x01 \x01(\v2\x13.brevet.v1.EndOrderH\x00R\x03end\x12-\n" +
 	"\x05watch\x18\x02 \x01(\v2\x15.brevet.v1.WatchOrderH\x00R\x05watch\x125\n" +
@@ -1765,40 +1775,41 @@ var file_brevet_v1_gateway_proto_depIdxs = []int32{
 	31, // 3: brevet.v1.ReportRefusalRequest.at:type_name -> google.protobuf.Timestamp
 	32, // 4: brevet.v1.PutChunksResponse.recording:type_name -> brevet.v1.Recording
 	32, // 5: brevet.v1.CutRecordingResponse.recording:type_name -> brevet.v1.Recording
-	22, // 6: brevet.v1.ListenResponse.end:type_name -> brevet.v1.EndOrder
-	23, // 7: brevet.v1.ListenResponse.watch:type_name -> brevet.v1.WatchOrder
-	24, // 8: brevet.v1.ListenResponse.keep_alive:type_name -> brevet.v1.KeepAlive
-	0,  // 9: brevet.v1.GatewayService.Lookup:input_type -> brevet.v1.LookupRequest
-	2,  // 10: brevet.v1.GatewayService.CreateInlineRequest:input_type -> brevet.v1.CreateInlineRequestRequest
-	4,  // 11: brevet.v1.GatewayService.FollowRequest:input_type -> brevet.v1.FollowRequestRequest
-	6,  // 12: brevet.v1.GatewayService.GetChains:input_type -> brevet.v1.GetChainsRequest
-	8,  // 13: brevet.v1.GatewayService.BeginSession:input_type -> brevet.v1.BeginSessionRequest
-	10, // 14: brevet.v1.GatewayService.EndSession:input_type -> brevet.v1.EndSessionRequest
-	12, // 15: brevet.v1.GatewayService.ReportRefusal:input_type -> brevet.v1.ReportRefusalRequest
-	14, // 16: brevet.v1.GatewayService.PutChunks:input_type -> brevet.v1.PutChunksRequest
-	16, // 17: brevet.v1.GatewayService.CutRecording:input_type -> brevet.v1.CutRecordingRequest
-	18, // 18: brevet.v1.GatewayService.GetHostCertificate:input_type -> brevet.v1.GetHostCertificateRequest
-	20, // 19: brevet.v1.GatewayService.Listen:input_type -> brevet.v1.ListenRequest
-	25, // 20: brevet.v1.GatewayService.Confirm:input_type -> brevet.v1.ConfirmRequest
-	27, // 21: brevet.v1.GatewayService.SendLive:input_type -> brevet.v1.SendLiveRequest
-	1,  // 22: brevet.v1.GatewayService.Lookup:output_type -> brevet.v1.LookupResponse
-	3,  // 23: brevet.v1.GatewayService.CreateInlineRequest:output_type -> brevet.v1.CreateInlineRequestResponse
-	5,  // 24: brevet.v1.GatewayService.FollowRequest:output_type -> brevet.v1.FollowRequestResponse
-	7,  // 25: brevet.v1.GatewayService.GetChains:output_type -> brevet.v1.GetChainsResponse
-	9,  // 26: brevet.v1.GatewayService.BeginSession:output_type -> brevet.v1.BeginSessionResponse
-	11, // 27: brevet.v1.GatewayService.EndSession:output_type -> brevet.v1.EndSessionResponse
-	13, // 28: brevet.v1.GatewayService.ReportRefusal:output_type -> brevet.v1.ReportRefusalResponse
-	15, // 29: brevet.v1.GatewayService.PutChunks:output_type -> brevet.v1.PutChunksResponse
-	17, // 30: brevet.v1.GatewayService.CutRecording:output_type -> brevet.v1.CutRecordingResponse
-	19, // 31: brevet.v1.GatewayService.GetHostCertificate:output_type -> brevet.v1.GetHostCertificateResponse
-	21, // 32: brevet.v1.GatewayService.Listen:output_type -> brevet.v1.ListenResponse
-	26, // 33: brevet.v1.GatewayService.Confirm:output_type -> brevet.v1.ConfirmResponse
-	28, // 34: brevet.v1.GatewayService.SendLive:output_type -> brevet.v1.SendLiveResponse
-	22, // [22:35] is the sub-list for method output_type
-	9,  // [9:22] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	31, // 6: brevet.v1.ListenRequest.live_at:type_name -> google.protobuf.Timestamp
+	22, // 7: brevet.v1.ListenResponse.end:type_name -> brevet.v1.EndOrder
+	23, // 8: brevet.v1.ListenResponse.watch:type_name -> brevet.v1.WatchOrder
+	24, // 9: brevet.v1.ListenResponse.keep_alive:type_name -> brevet.v1.KeepAlive
+	0,  // 10: brevet.v1.GatewayService.Lookup:input_type -> brevet.v1.LookupRequest
+	2,  // 11: brevet.v1.GatewayService.CreateInlineRequest:input_type -> brevet.v1.CreateInlineRequestRequest
+	4,  // 12: brevet.v1.GatewayService.FollowRequest:input_type -> brevet.v1.FollowRequestRequest
+	6,  // 13: brevet.v1.GatewayService.GetChains:input_type -> brevet.v1.GetChainsRequest
+	8,  // 14: brevet.v1.GatewayService.BeginSession:input_type -> brevet.v1.BeginSessionRequest
+	10, // 15: brevet.v1.GatewayService.EndSession:input_type -> brevet.v1.EndSessionRequest
+	12, // 16: brevet.v1.GatewayService.ReportRefusal:input_type -> brevet.v1.ReportRefusalRequest
+	14, // 17: brevet.v1.GatewayService.PutChunks:input_type -> brevet.v1.PutChunksRequest
+	16, // 18: brevet.v1.GatewayService.CutRecording:input_type -> brevet.v1.CutRecordingRequest
+	18, // 19: brevet.v1.GatewayService.GetHostCertificate:input_type -> brevet.v1.GetHostCertificateRequest
+	20, // 20: brevet.v1.GatewayService.Listen:input_type -> brevet.v1.ListenRequest
+	25, // 21: brevet.v1.GatewayService.Confirm:input_type -> brevet.v1.ConfirmRequest
+	27, // 22: brevet.v1.GatewayService.SendLive:input_type -> brevet.v1.SendLiveRequest
+	1,  // 23: brevet.v1.GatewayService.Lookup:output_type -> brevet.v1.LookupResponse
+	3,  // 24: brevet.v1.GatewayService.CreateInlineRequest:output_type -> brevet.v1.CreateInlineRequestResponse
+	5,  // 25: brevet.v1.GatewayService.FollowRequest:output_type -> brevet.v1.FollowRequestResponse
+	7,  // 26: brevet.v1.GatewayService.GetChains:output_type -> brevet.v1.GetChainsResponse
+	9,  // 27: brevet.v1.GatewayService.BeginSession:output_type -> brevet.v1.BeginSessionResponse
+	11, // 28: brevet.v1.GatewayService.EndSession:output_type -> brevet.v1.EndSessionResponse
+	13, // 29: brevet.v1.GatewayService.ReportRefusal:output_type -> brevet.v1.ReportRefusalResponse
+	15, // 30: brevet.v1.GatewayService.PutChunks:output_type -> brevet.v1.PutChunksResponse
+	17, // 31: brevet.v1.GatewayService.CutRecording:output_type -> brevet.v1.CutRecordingResponse
+	19, // 32: brevet.v1.GatewayService.GetHostCertificate:output_type -> brevet.v1.GetHostCertificateResponse
+	21, // 33: brevet.v1.GatewayService.Listen:output_type -> brevet.v1.ListenResponse
+	26, // 34: brevet.v1.GatewayService.Confirm:output_type -> brevet.v1.ConfirmResponse
+	28, // 35: brevet.v1.GatewayService.SendLive:output_type -> brevet.v1.SendLiveResponse
+	23, // [23:36] is the sub-list for method output_type
+	10, // [10:23] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_brevet_v1_gateway_proto_init() }
