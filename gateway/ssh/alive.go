@@ -20,6 +20,7 @@ type peer struct {
 
 	mu    sync.Mutex // guards what follows
 	conn  gossh.Conn // nil until logged in
+	since time.Time  // logged in since; who waited for an approval may have been silent for hours
 	asked time.Time
 }
 
@@ -27,7 +28,7 @@ type peer struct {
 func (p *peer) alive(c gossh.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.conn = c
+	p.conn, p.since = c, time.Now()
 }
 
 func (s *Server) add(p *peer) {
@@ -68,7 +69,7 @@ func (s *Server) keepAlive(ctx context.Context) {
 func (s *Server) check(p *peer, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	silent := p.socket.silent()
+	silent := min(p.socket.silent(), now.Sub(p.since))
 	switch {
 	case p.conn == nil: // its login has a deadline of its own
 	case silent > goneAfter:

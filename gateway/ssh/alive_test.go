@@ -37,6 +37,7 @@ func TestVanishedPeersAreCut(t *testing.T) {
 		s.add(p)
 		time.Sleep(5 * time.Minute) // a login has a deadline of its own
 		p.alive(conn)
+		time.Sleep(askAfter - time.Second) // it was silent for long, and is asked nothing yet
 		speaks := time.Now()
 		go func() {
 			var b [1]byte
