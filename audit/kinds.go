@@ -104,6 +104,8 @@ var Kinds = []Kind{
 	// The life of a request and of a grant.
 	{Name: "request.ready", Class: UserAccess, Activity: other, Doing: "Agree", Severity: Informational, Subject: "request",
 		Meaning: "Everybody who had to agree did; the issuer is next."},
+	{Name: "approval.refused", Class: UserAccess, Activity: other, Doing: "Refuse", Severity: Medium, Subject: "request",
+		Meaning: "Somebody signed a yes that does not count: to their own request, in another's name, or where they may not agree."},
 	{Name: "request.refused", Class: UserAccess, Activity: other, Doing: "Refuse", Severity: Low, Subject: "request",
 		Meaning: "Policy, a person or the issuer said no, for good."},
 	{Name: "request.cancelled", Class: UserAccess, Activity: other, Doing: "Cancel", Severity: Informational, Subject: "request",

@@ -14,21 +14,27 @@ import (
 )
 
 // Approve takes in the caller's signed yes to one exact request, and issues if it was the last
-// that was missing. Taken in twice, it is one approval.
+// that was missing. Taken in twice, it is one approval. A yes that may not be is an event.
 func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (RequestView, error) {
-	envelope, said, err := parse[statement.Approval](raw)
+	envelope, said, wrong := parse[statement.Approval](raw)
 	switch {
-	case err != nil:
-		return RequestView{}, err
+	case wrong != nil: // whatever else it says, it may name a request that the caller knows
+		said, _ = statement.Decode[statement.Approval](envelope.Payload, len(envelope.Payload))
 	case said.By != by.Person:
-		return RequestView{}, brevet.Errorf(brevet.Refused, "the approval is by %s, and you are %s", said.By, by.Person)
+		wrong = brevet.Errorf(brevet.Refused, "the approval is by %s, and you are %s", said.By, by.Person)
 	}
 	q, v := s.Store.Query(ctx), s.view()
 	r, err := q.RequestOf(string(said.Request))
 	if err != nil && brevet.KindOf(err) != brevet.NotFound {
 		return RequestView{}, err
 	}
-	if err != nil || !v.seesRequest(by, r) {
+	seen := err == nil && v.seesRequest(by, r)
+	switch {
+	case wrong != nil && seen:
+		return RequestView{}, s.notAgreed(ctx, by, r, wrong)
+	case wrong != nil:
+		return RequestView{}, wrong
+	case !seen:
 		return RequestView{}, hidden("request", string(said.Request))
 	}
 	if answered, err := s.answered(q, r, string(envelope.ID())); err != nil || answered {
@@ -47,12 +53,30 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 	v = s.view() // which now has the request and the answers before this one
 	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, &s.memory)
 	if err != nil {
-		return RequestView{}, err
+		return RequestView{}, s.notAgreed(ctx, by, r, err)
 	}
 	if err := s.agree(ctx, by, r, raw, counted); err != nil {
 		return RequestView{}, err
 	}
 	return s.advanced(ctx, r.ID)
+}
+
+// maxRefusedApprovals is how many refused approvals of one person are told for one request. More
+// would tell nothing new, and a log that anybody can fill is no use.
+const maxRefusedApprovals = 10
+
+// notAgreed tells of an approval that may not be, and returns why not.
+func (s *Spine) notAgreed(ctx context.Context, by brevet.Caller, r brevet.Request, why error) error {
+	if kind := brevet.KindOf(why); kind != brevet.Refused && kind != brevet.Invalid {
+		return why // something failed: that says nothing of the caller
+	}
+	const kind = "approval.refused"
+	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: kind, Request: r.ID, Person: by.Person, Limit: maxRefusedApprovals})
+	if err != nil || len(told) < maxRefusedApprovals {
+		message, _ := brevet.MessageOf(why)
+		s.tell(ctx, s.onRequest(s.failure(kind, string(r.ID), by, fmt.Sprintf("a yes by %s was not accepted: %s", by.Person, message)), r))
+	}
+	return why
 }
 
 // answered reports whether the statement was handed in before.
