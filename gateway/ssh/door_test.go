@@ -60,7 +60,7 @@ func TestSlowStrangers(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					s.serve(t.Context(), ours, &door{max: 10})
+					s.serve(t.Context(), ours, func() {})
 				}()
 				go func() {
 					theirs.Write([]byte(says))

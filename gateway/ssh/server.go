@@ -83,7 +83,9 @@ func (s *Server) accept(ctx context.Context, l net.Listener, door *door) error {
 		c, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.busy.Go(func() { s.serve(ctx, c, door) })
+			// Here, since who came first is not known once they run beside each other.
+			leave := door.enter(addressOf(c.RemoteAddr()), func() { c.Close() })
+			s.busy.Go(func() { s.serve(ctx, c, leave) })
 			continue
 		}
 		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
@@ -113,15 +115,15 @@ func (s *Server) drain() {
 }
 
 // serve carries one connection from its first byte to its last. Once it is logged in it outlives ctx
-// for as long as drain lets it, so that its sessions can say goodbye.
-func (s *Server) serve(serving context.Context, c net.Conn, door *door) {
+// for as long as drain lets it, so that its sessions can say goodbye. leave lets go of its place among
+// strangers.
+func (s *Server) serve(serving context.Context, c net.Conn, leave func()) {
+	defer leave()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(serving))
 	defer cancel(nil)
 	socket := newSocket(c, &s.buffers, cancel)
 	defer socket.Close()
 	source := addressOf(c.RemoteAddr())
-	leave := door.enter(source, func() { socket.Close() })
-	defer leave()
 	keepTCPAlive(c)
 
 	l := &login{server: s, ctx: ctx, source: source, leave: leave, out: func() {}}
