@@ -13,10 +13,9 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
-
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
+	"github.com/brevet-pim/brevet/sqlite"
 )
 
 // state is the issuer's own database, state.db. One goroutine writes, many writes to a commit; a
@@ -82,7 +81,7 @@ func openFile(path string, query url.Values) (*sql.DB, error) {
 		return nil, err
 	}
 	file := url.URL{Scheme: "file", OmitHost: true, Path: absolute, RawQuery: query.Encode()}
-	db, err := sql.Open("sqlite", file.String())
+	db, err := sqlite.Open(file.String())
 	if err != nil {
 		return nil, err
 	}

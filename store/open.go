@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/sqlite"
 )
 
 // pools are the connections to a database. Writes have their own, so that a revocation does
@@ -76,14 +77,14 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 		"cache_size(-8000)",            // 8 MB
 	}}
 	settings.Set("_txlock", "immediate") // the lock is taken where it can be waited for
-	if p.writes, err = preparedSQLite(sqliteURL(path, settings)); err != nil {
+	if p.writes, err = sqlite.Open(sqliteURL(path, settings)); err != nil {
 		return err
 	}
 	p.writes.SetMaxOpenConns(1)
 
 	settings.Del("_txlock")
 	settings.Add("_pragma", "query_only(1)")
-	if p.reads, err = preparedSQLite(sqliteURL(path, settings)); err != nil {
+	if p.reads, err = sqlite.Open(sqliteURL(path, settings)); err != nil {
 		return err
 	}
 	p.reads.SetMaxOpenConns(sqliteReaders)

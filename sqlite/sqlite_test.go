@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 // TestPreparedStatements uses statements in every way that could mix up two uses of one.
 func TestPreparedStatements(t *testing.T) {
-	db, err := preparedSQLite(sqliteURL(filepath.Join(t.TempDir(), "x.db"), nil))
+	db, err := Open("file:" + filepath.Join(t.TempDir(), "x.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
