@@ -110,7 +110,9 @@ func (t *Tx) UpdateGrant(g brevet.Grant) (brevet.Grant, error) {
 	if n != 1 {
 		return brevet.Grant{}, changedMeanwhile("grant", g.ID)
 	}
-	return t.Grant(g.ID)
+	now.State, now.Statement, now.From, now.To, now.Version = g.State, g.Statement, g.From, g.To, now.Version+1
+	now.EndedAt, now.EndedBy, now.EndReason, now.ClosedAt = g.EndedAt, g.EndedBy, g.EndReason, g.ClosedAt
+	return now, nil
 }
 
 // Confirmation says that nothing of a grant is left with one enforcement point.

@@ -166,7 +166,8 @@ func (t *Tx) UpdateRequest(r brevet.Request) (brevet.Request, error) {
 			return brevet.Request{}, err
 		}
 	}
-	return t.Request(r.ID)
+	now.State, now.Deadline, now.Decision, now.Why, now.Version = r.State, r.Deadline, r.Decision, r.Why, now.Version+1
+	return now, nil
 }
 
 // setStages writes whom a waiting request waits for, so that the lists of approvers are found by group.
