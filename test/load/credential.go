@@ -140,6 +140,13 @@ func askSpine(ctx context.Context, o options, dir string) (all *asked, err error
 	return all, errors.Join(err, b.run(func() error {
 		s := newSpine(b)
 		raws := s.signed(b, int(o.asking.Seconds()*6000)+100)
+		if o.profile != "" {
+			stop, err := startProfile(o.profile)
+			if err != nil {
+				return err
+			}
+			defer stop()
+		}
 		var next atomic.Int64
 		all, err = together(clients, o.asking, func(int) error {
 			n := next.Add(1) - 1

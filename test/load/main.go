@@ -29,7 +29,7 @@ type options struct {
 	brevet  string // the binary
 	dir     string // for everything that the run makes, on the disk that is to be measured
 	only    []string
-	profile string // file for a CPU profile of what runs in this process
+	profile string // file for a CPU profile of the control plane in this process
 	size
 }
 
@@ -82,7 +82,7 @@ func main() {
 	small := flag.Bool("quick", false, "a little of each, to see that it works; the figures mean nothing")
 	flag.StringVar(&o.brevet, "brevet", "bin/brevet", "the binary to measure")
 	flag.StringVar(&o.dir, "dir", "", "make the run's folder in this one, whose disk is measured (default: the system's)")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of what runs in this process to this file")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the requests that are decided in this process to this file")
 	flag.Parse()
 	if *small {
 		o.size = quick
@@ -122,13 +122,6 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	if err := os.Chmod(o.dir, 0o755); err != nil { // sshd reads below it as whoever logs in
 		return err
-	}
-	if o.profile != "" {
-		stop, err := startProfile(o.profile)
-		if err != nil {
-			return err
-		}
-		defer stop()
 	}
 	debug.SetGCPercent(gcPercent)
 	r := newReport(out)
