@@ -16,6 +16,7 @@
 //	type NAME TEXT                what the person types, with a line end
 //	ends NAME                     the program at the terminal has ended (! without success)
 //	edit SQL...                   what somebody with the password of the database can do
+//	unspilled TEXT...             what is secret, these texts too, is not in data folder, database and logs
 package script_test
 
 import (
@@ -65,6 +66,7 @@ func TestStories(t *testing.T) {
 					"type":         typeText,
 					"ends":         ends,
 					"edit":         edit,
+					"unspilled":    unspilled,
 				},
 			})
 		})
