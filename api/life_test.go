@@ -178,7 +178,7 @@ func TestGatewaySpeaksForItselfAlone(t *testing.T) {
 	r := p.ask(p.login("bob"), "web-now")
 	session := p.session(r.GetGrant(), "")
 	_, err := two.BeginSession(ctx, &pb.BeginSessionRequest{Session: session})
-	code(t, "a session under another's grant", err, connect.CodePermissionDenied)
+	code(t, "a session under another's grant", err, connect.CodeNotFound)
 	session.Machine = "gw-1"
 	_, err = two.BeginSession(ctx, &pb.BeginSessionRequest{Session: session})
 	code(t, "a session in another's name", err, connect.CodeInvalidArgument)

@@ -29,6 +29,9 @@ func (s *Spine) BeginSession(ctx context.Context, by brevet.Caller, session brev
 			return nil, errOvertaken
 		}
 		g, err := t.Grant(session.Grant)
+		if brevet.KindOf(err) == brevet.NotFound || err == nil && g.Holder != by.Machine {
+			return nil, hidden("grant", string(session.Grant))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -62,14 +65,14 @@ func checkSession(by brevet.Caller, session *brevet.Session) error {
 	return nil
 }
 
-// admits says whether the grant gives what the session uses, as things stand.
+// admits says whether the grant, which is for this gateway, gives what the session uses, as things stand.
 func (v view) admits(g brevet.Grant, session brevet.Session) error {
 	_, suspended := v.Suspended(session.Person, v.size)
 	switch {
 	case g.State != brevet.Live || !g.To.After(v.now):
 		return brevet.Errorf(brevet.Refused, "%s is %s", g.ID, g.State).WithHint("ask again")
-	case g.Holder != session.Machine || g.Person != session.Person:
-		return brevet.Errorf(brevet.Refused, "%s is not %s's through %s", g.ID, session.Person, session.Machine)
+	case g.Person != session.Person:
+		return brevet.Errorf(brevet.Refused, "%s is not %s's", g.ID, session.Person)
 	case !slices.Contains(g.Targets, session.Target) || !slices.Contains(g.Logins, session.Login):
 		return brevet.Errorf(brevet.Refused, "%s does not give %s on %s", g.ID, session.Login, session.Target)
 	case suspended:
