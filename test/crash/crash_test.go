@@ -3,6 +3,8 @@
 // looks at what is left: everything that was answered is there, nobody has more than was agreed to,
 // what was begun reaches its end without help, and the log holds.
 //
+// Beside that it takes away what the server needs (room on the disk, file descriptors) and sends crowds.
+//
 // The binary is built once, with the tag "fault" (see package fault), and an organisation is founded
 // once for each kind of database. Each crash gets a copy of it.
 package crash_test

@@ -81,8 +81,8 @@ func (l *life) stay() {
 	})
 }
 
-// nothing checks that bob gets nothing through the gateway, and that his connections are gone.
-func (l *life) nothing(when string) {
+// gone waits until bob's connections have ended by themselves.
+func (l *life) gone(when string) {
 	l.t.Helper()
 	for _, c := range l.stays {
 		gone := make(chan struct{})
@@ -97,6 +97,12 @@ func (l *life) nothing(when string) {
 		}
 	}
 	l.stays = nil
+}
+
+// nothing checks that bob gets nothing through the gateway, and that his connections are gone.
+func (l *life) nothing(when string) {
+	l.t.Helper()
+	l.gone(when)
 	l.do("bob tries web1 "+when, func(ctx context.Context) error {
 		c, err := l.enter(ctx)
 		if err == nil {
