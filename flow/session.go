@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -58,11 +59,19 @@ func checkSession(by brevet.Caller, session *brevet.Session) error {
 	if session.Machine != by.Machine || session.Kind != "shell" && session.Kind != "exec" || session.StartedAt.IsZero() {
 		return brevet.Errorf(brevet.Invalid, "the session is of another gateway, of no kind, or began at no time")
 	}
-	if len(session.Command) > maxCommand {
-		session.Command = session.Command[:maxCommand] + "…"
-	}
+	session.Command = commandOf(session.Command)
 	session.EndedAt, session.EndReason, session.Recording = time.Time{}, "", brevet.RecordingState{}
 	return nil
+}
+
+// commandOf returns what is kept of a command. Whoever begins a session writes it, so it may be cut
+// within a character, or hold bytes that neither lists nor databases take.
+func commandOf(command string) string {
+	kept := strings.ToValidUTF8(command[:min(len(command), maxCommand)], "")
+	if len(command) > maxCommand {
+		kept += "…"
+	}
+	return strings.ReplaceAll(kept, "\x00", "")
 }
 
 // admits says whether the grant, which is for this gateway, gives what the session uses, as things stand.
