@@ -129,8 +129,11 @@ func (s *Spine) Confirm(ctx context.Context, by brevet.Caller, c Closed) error {
 		return nil
 	}
 	g, err := s.Store.Query(ctx).Grant(c.Grant)
-	if err != nil || g.Holder != by.Machine {
+	if brevet.KindOf(err) == brevet.NotFound || err == nil && g.Holder != by.Machine {
 		return hidden("grant", string(c.Grant))
+	}
+	if err != nil {
+		return err
 	}
 	at := s.Clock()
 	confirmed := s.onGrant(s.event("grant.confirmed", string(g.ID), by, fmt.Sprintf("nothing of %s is left at %s", g.ID, by.Machine)), g)
