@@ -40,6 +40,9 @@ type Spine struct {
 	LogKey     string           // verifier key of the log (golang.org/x/mod/sumdb/note), for whoever keeps checkpoints
 	Clock      func() time.Time
 	Log        *slog.Logger
+	// KeepEvents is for how long events keep their bodies, never shorter than LeastKept; 0: for
+	// ever. Roster, catalog and revocations keep theirs for ever.
+	KeepEvents time.Duration
 
 	memory proof.Memory
 	bells  bells
@@ -66,13 +69,14 @@ type Issuer interface {
 }
 
 // Run does what is due until ctx ends: it follows the log, ends what is over, lets requests
-// lapse, and finishes what a crash has left.
+// lapse, finishes what a crash has left, and tidies up.
 func (s *Spine) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
-	errs := make([]error, 3)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for i, part := range []func(context.Context) error{s.followLog, s.work, s.keepTime} {
+	all := []func(context.Context) error{s.followLog, s.work, s.keepTime, s.tidy}
+	errs := make([]error, len(all))
+	for i, part := range all {
 		parts.Go(func() {
 			defer cancel() // the first to end ends all
 			errs[i] = part(ctx)

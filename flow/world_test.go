@@ -37,6 +37,7 @@ type world struct {
 	issuer   *issuer.Issuer
 	spine    *flow.Spine
 	stop     func()
+	keep     time.Duration // for how long events keep their bodies, from the next start on
 
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -131,7 +132,7 @@ func (w *world) begin() error {
 	must(w.t, err)
 	w.spine = &flow.Spine{
 		Store: w.store, Issuer: w.issuer, Root: w.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(w.config.Dir), "recordings")},
-		Recorder: w.recorder, Server: "server", Clock: w.clock, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Recorder: w.recorder, Server: "server", Clock: w.clock, KeepEvents: w.keep, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -130,6 +130,7 @@ func (s *server) open(ctx context.Context) error {
 		LogKey:     signer.Key(),
 		Clock:      time.Now,
 		Log:        s.log,
+		KeepEvents: time.Duration(s.config.KeepDays) * 24 * time.Hour,
 	}
 	if err := s.spine.Begin(ctx); err != nil {
 		return err

@@ -32,6 +32,9 @@ type Config struct {
 	TLS TLS `yaml:"tls,omitempty"`
 	// Gateway is the gateway that runs in the server's process.
 	Gateway Gateway `yaml:"gateway,omitempty"`
+	// KeepDays is for how many days the events of the audit log keep their bodies, 30 at least; 0 is
+	// for ever. Their leaves stay, so the log still verifies.
+	KeepDays int `yaml:"keep_days,omitempty"`
 	// Log is what the process tells of itself. It is not the audit log.
 	Log Log `yaml:"log,omitempty"`
 }
@@ -68,6 +71,12 @@ const (
 	DefaultGatewayListen = "127.0.0.1:7022"
 	DefaultGatewayName   = "gw-1"
 	DefaultSealKey       = "seal.key"
+)
+
+// Bounds of keep_days. What is live rests on events that are younger than the least.
+const (
+	leastDays = 30
+	mostDays  = 36500
 )
 
 // Name is the file's name in the data folder.
@@ -118,6 +127,7 @@ func (c Config) validate() error {
 		rule{!isAddress(c.Address), "address: " + addressRule},
 		rule{!isListen(c.Gateway.Listen), "gateway.listen: write host:port, like 127.0.0.1:7022"},
 		rule{!isAddress(c.Gateway.Address), "gateway.address: " + addressRule},
+		rule{c.KeepDays != 0 && c.KeepDays < leastDays || c.KeepDays > mostDays, "keep_days: from 30 to 36500, or 0 for ever"},
 		rule{(c.TLS.Certificate == "") != (c.TLS.Key == ""), "tls: give both certificate and key, or neither"},
 		rule{c.Database != "" && !isReference(c.Database), "database: write file:PATH or env:NAME of the URL, never the URL itself (it may hold a password)"},
 		c.Log.rule(),
