@@ -241,10 +241,14 @@ func (v visitor) ask(method protoreflect.MethodDescriptor, procedure, message st
 	return status, first
 }
 
+// framed is a message in the frame of a stream.
+func framed(message []byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
+}
+
 // stream sends one message of a stream and returns the first that comes back.
 func (v visitor) stream(ctx context.Context, procedure, message string) (int, string, error) {
-	framed := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+v.world.address+procedure, bytes.NewReader(framed))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, v.url()+procedure, bytes.NewReader(framed([]byte(message))))
 	if err != nil {
 		return 0, "", err
 	}
