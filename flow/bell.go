@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/store"
 )
 
@@ -60,16 +61,14 @@ func (b *bells) ring(id brevet.RequestID) {
 // orders are the kinds of event that give gateways something to do.
 var orders = []string{"grant.ending", "session.killed"}
 
-// ring wakes whom the events from index on concern: those who wait for a request here, and the
-// gateways that are connected here, whichever server wrote the events.
-func (s *Spine) ring(ctx context.Context, from int64) {
-	to := s.followedSize()
-	if to <= from || ctx.Err() != nil {
+// ring wakes whom the news concerns: those who wait for a request here, and the gateways that are
+// connected here, whichever server wrote the events.
+func (s *Spine) ring(ctx context.Context, n news) {
+	if ctx.Err() != nil {
 		return
 	}
-	q := s.Store.Query(ctx)
 	if s.bells.anybody() {
-		ids, err := q.RequestsIn(from, to)
+		ids, err := s.Store.Query(ctx).RequestsIn(n.from, n.size)
 		if err != nil {
 			s.Log.WarnContext(ctx, "those who wait for requests were not woken", "error", err)
 		}
@@ -77,16 +76,8 @@ func (s *Spine) ring(ctx context.Context, from int64) {
 			s.bells.ring(id)
 		}
 	}
-	leaves, err := leavesUpTo(q, from, to)
-	if err != nil {
-		s.Log.WarnContext(ctx, "gateways were not woken", "error", err)
-		return
-	}
-	for _, leaf := range leaves {
-		if slices.Contains(orders, leaf.Kind) {
-			s.Hub.WakeAll()
-			return
-		}
+	if slices.ContainsFunc(n.leaves, func(l audit.Leaf) bool { return slices.Contains(orders, l.Kind) }) {
+		s.Hub.WakeAll()
 	}
 }
 

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -56,7 +57,8 @@ func (s *Spine) Begin(ctx context.Context) error {
 	s.mu.Lock()
 	s.state, s.followed = state, size
 	s.mu.Unlock()
-	return s.tellIssuer(ctx)
+	_, err = s.tellIssuer(ctx)
+	return err
 }
 
 // trustedFrom returns the statements of the trusted kinds from an index on. What the row says
@@ -147,21 +149,21 @@ func (s *Spine) followedSize() int64 {
 
 // catchUp takes in what is new and wakes whoever waits for it.
 func (s *Spine) catchUp(ctx context.Context) error {
-	before := s.followedSize()
-	err := s.tellIssuer(ctx)
+	news, err := s.tellIssuer(ctx)
 	s.mu.Lock()
 	s.trouble = err
 	close(s.moved)
 	s.moved = make(chan struct{})
 	s.mu.Unlock()
 	if err == nil {
-		s.ring(ctx, before)
+		s.ring(ctx, news)
 	}
 	return err
 }
 
 // news is what the log has beyond a place.
 type news struct {
+	from       int64
 	leaves     []audit.Leaf
 	entries    []proof.Entry
 	manifests  map[string][]byte
@@ -172,12 +174,15 @@ type news struct {
 // readNews reads what is new as of one moment.
 func (s *Spine) readNews(ctx context.Context, from int64) (n news, err error) {
 	err = s.Store.Read(ctx, func(q *store.Query) (err error) {
-		n = news{}
+		n = news{from: from}
 		if n.checkpoint, n.size, err = q.Checkpoint(); err != nil {
 			return err
 		}
 		if n.leaves, err = leavesUpTo(q, from, n.size); err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(n.leaves, func(l audit.Leaf) bool { return slices.Contains(trusted, l.Kind) }) {
+			return nil
 		}
 		if n.entries, err = s.trustedFrom(q, from); err != nil {
 			return err
@@ -188,9 +193,9 @@ func (s *Spine) readNews(ctx context.Context, from int64) (n news, err error) {
 	return n, err
 }
 
-// since returns the part of the news, which begins at from, that the issuer has not heard.
-func (n news) since(from, heard int64) issuer.Feed {
-	feed := issuer.Feed{From: heard, Leaves: n.leaves[heard-from:], Manifests: n.manifests, Checkpoint: n.checkpoint}
+// since returns the part of the news that the issuer has not heard.
+func (n news) since(heard int64) issuer.Feed {
+	feed := issuer.Feed{From: heard, Leaves: n.leaves[heard-n.from:], Manifests: n.manifests, Checkpoint: n.checkpoint}
 	for _, e := range n.entries {
 		if e.Index >= heard {
 			feed.Entries = append(feed.Entries, e)
@@ -217,32 +222,33 @@ func leavesUpTo(q *store.Query, from, size int64) ([]audit.Leaf, error) {
 
 // tellIssuer brings first the issuer to the newest checkpoint, then the server's own view, so
 // that when followed has grown both know. Only Begin and followLog call it, one after the other.
-func (s *Spine) tellIssuer(ctx context.Context) error {
+// What it returns may begin with what the server knew before.
+func (s *Spine) tellIssuer(ctx context.Context) (news, error) {
 	from := s.followedSize()
 	heard, err := s.Issuer.Size(ctx)
 	if err != nil {
-		return err
+		return news{}, err
 	}
 	n, err := s.readNews(ctx, min(from, heard))
 	if err != nil {
-		return err
+		return news{}, err
 	}
 	if heard > n.size {
-		return brevet.Errorf(brevet.Refused, "the issuer has followed %d events and the log has %d: the database was put back", heard, n.size).
+		return news{}, brevet.Errorf(brevet.Refused, "the issuer has followed %d events and the log has %d: the database was put back", heard, n.size).
 			WithHint("restore the newest backup; nothing is given until the log goes on from where it was")
 	}
-	cosigned, err := s.Issuer.Follow(ctx, n.since(min(from, heard), heard))
+	cosigned, err := s.Issuer.Follow(ctx, n.since(heard))
 	if err != nil {
-		return err
+		return news{}, err
 	}
 	state, err := s.State().Extend(n.manifests, n.entries...)
 	if err != nil {
-		return err
+		return news{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state, s.followed, s.cosigned = state, n.size, cosigned
-	return nil
+	return n, nil
 }
 
 // patience is how long whoever waits for the log to be followed bears with a failure to follow it:

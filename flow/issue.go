@@ -142,6 +142,9 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (intention, error) {
 		if err := t.AddGrant(grant); err != nil {
 			return nil, err
 		}
+		if len(ev.Approvals) == 0 { // then it stands there since the request was taken in
+			return []brevet.Event{event}, nil
+		}
 		return []brevet.Event{event}, t.PutBundle(grant.ID, bundle)
 	})
 	fault.Point("flow.intended")
