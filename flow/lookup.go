@@ -130,22 +130,19 @@ func (s *Spine) admission(ctx context.Context, v view, g brevet.Grant) (bundle [
 	return b.Marshal()
 }
 
-// oldManifest adds the manifest of the catalog that a grant rests on, if it is not the one in
+// oldManifest adds the manifest of the catalog that a grant was judged by, if it is not the one in
 // force, which the gateway has.
 func (p prover) oldManifest(b *proof.Bundle, v view) error {
 	given, err := statement.Open[statement.Grant](b.Grant.Statement)
 	if err != nil {
 		return err
 	}
-	if head, _ := v.Catalog.Head(); head == given.Catalog {
+	head, _ := v.Catalog.Head()
+	if head == given.Catalog {
 		return nil
 	}
-	_, envelope, err := logged(p.q, string(given.Catalog))
-	if err != nil {
-		return err
-	}
-	c, err := statement.Open[statement.Catalog](envelope)
-	if err != nil {
+	id, c, err := catalogBefore(p.q, b.Intent.Index)
+	if err != nil || id == head {
 		return err
 	}
 	b.Manifest, err = p.q.Manifest(c.Manifest)

@@ -337,7 +337,10 @@ func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifes
 	for try := 1; ; try++ {
 		v := s.view()
 		entry := proof.Pending(envelope, v.size)
-		entry.NotBefore = v.now.UnixMicro()
+		var err error
+		if entry.NotBefore, err = s.notBefore(ctx, v); err != nil {
+			return store.Commit{}, err
+		}
 		if _, err := v.Extend(manifests, entry); err != nil {
 			return store.Commit{}, err
 		}
@@ -363,6 +366,14 @@ func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifes
 			return commit, err
 		}
 	}
+}
+
+// notBefore is a time, in microseconds, at which a statement that is taken in now certainly did not
+// stand in the log yet. The issuer goes by the latest that it has seen: while the clock is put back,
+// a statement that is over by the log must not get in, since the issuer would not follow it.
+func (s *Spine) notBefore(ctx context.Context, v view) (int64, error) {
+	last, err := s.Store.Query(ctx).Entry(v.size - 1)
+	return max(v.now.UnixMicro(), last.At.UnixMicro()), err
 }
 
 // Suspend takes in the caller's signed revocation of a person: every grant and session of theirs

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"github.com/brevet-pim/brevet"
@@ -300,24 +301,46 @@ func (s *Spine) ExportGrant(ctx context.Context, by brevet.Caller, id string) (b
 	return g.ID, bundle, nil
 }
 
-// manifestOf puts the manifest of the catalog that the grant rests on into the bundle.
+// manifestOf puts the manifest of the catalog into the bundle that the grant was judged by: the one in
+// force at the place of its intent. That may be newer than the one that the intent names, when
+// another was applied in the same instant and the issuer found that it gives the same.
 func (p prover) manifestOf(b *proof.Bundle, g brevet.Grant) error {
-	given, err := statement.Open[statement.Grant](b.Grant.Statement)
+	_, c, err := catalogBefore(p.q, b.Intent.Index)
 	if err != nil {
-		return err
+		return fmt.Errorf("the catalog of %s: %w", g.ID, err)
 	}
-	for _, r := range b.Catalog {
-		if r.Statement.ID() != given.Catalog {
-			continue
-		}
-		c, err := statement.Open[statement.Catalog](r.Statement)
+	b.Manifest, err = p.q.Manifest(c.Manifest)
+	return err
+}
+
+// catalogBefore returns the catalog statement in force before a place of the log.
+func catalogBefore(q *store.Query, place int64) (id statement.ID, c statement.Catalog, err error) {
+	for from := int64(0); ; {
+		entries, err := q.Statements([]string{string(statement.KindCatalog)}, from, page)
 		if err != nil {
-			return err
+			return "", c, err
 		}
-		b.Manifest, err = p.q.Manifest(c.Manifest)
-		return err
+		for _, e := range entries {
+			if from = e.Index + 1; e.Index >= place {
+				break
+			}
+			envelope, err := envelopeOf(e)
+			if err != nil {
+				return "", c, err
+			}
+			id = envelope.ID()
+			if c, err = statement.Open[statement.Catalog](envelope); err != nil {
+				return "", c, err
+			}
+		}
+		if len(entries) < page || from > place {
+			break
+		}
 	}
-	return brevet.Errorf(brevet.Refused, "the catalog of %s is not in the log", g.ID)
+	if id == "" {
+		return "", c, brevet.Errorf(brevet.Refused, "no catalog stands before %d of the log", place)
+	}
+	return id, c, nil
 }
 
 // status returns the issuer's fresh word on a grant.

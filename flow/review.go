@@ -63,6 +63,9 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) string {
 	if _, _, err := v.Roster.MachineOf(said.Holder.Key, statement.KeyHolder, v.size); err != nil {
 		return "its gateway " + string(g.Holder) + " is no longer the organisation's"
 	}
+	if why := suspect(q, v, g); why != "" {
+		return why
+	}
 	compiled, err := v.Catalog.InForce()
 	if err != nil {
 		return ""
@@ -91,6 +94,22 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) string {
 	}
 	if d := compiled.Policy.WithPeople(v.InForce(v.size)).Decide(ask); d.Outcome == brevet.Refuse {
 		return "policy would refuse it now: " + strings.Join(append(slices.Clone(d.Reasons), d.Errors...), "; ")
+	}
+	return ""
+}
+
+// suspect says whose yes to a grant is not to be believed any more, since their key was retired for
+// what it signed then, or "".
+func suspect(q *store.Query, v view, g brevet.Grant) string {
+	answers, err := q.Approvals(g.Request)
+	if err != nil {
+		return ""
+	}
+	for _, a := range answers {
+		key, known := v.Roster.Key(a.Key, v.size)
+		if a.Agreed && (!known || key.Retired < v.size && a.At.UnixMicro() >= key.Since) {
+			return "the key of " + string(a.By) + " was retired, and what it signed for the grant is suspect"
+		}
 	}
 	return ""
 }
