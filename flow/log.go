@@ -7,7 +7,6 @@ import (
 	"net/netip"
 
 	"github.com/brevet-pim/brevet"
-	"github.com/brevet-pim/brevet/policy"
 	"github.com/brevet-pim/brevet/statement"
 	"github.com/brevet-pim/brevet/store"
 )
@@ -36,8 +35,7 @@ func messageOf(e store.Entry) string {
 
 // reads makes it an event that the caller reads the log, after policy has allowed it.
 func (s *Spine) reads(ctx context.Context, by brevet.Caller, kind, message string, detail any) error {
-	v := s.view()
-	if err := v.may(by, policy.Question{Action: brevet.ActAudit, System: policy.SystemAudit}); err != nil {
+	if err := s.view().may(by, readsAudit); err != nil {
 		return err
 	}
 	event := s.event(kind, "", by, message)
@@ -81,6 +79,9 @@ func (s *Spine) TailEvents(ctx context.Context, by brevet.Caller, from int64, te
 		views := make([]EventView, len(entries))
 		for i, e := range entries {
 			views[i], from = eventView(e), e.Index+1
+		}
+		if err := s.view().may(by, readsAudit); err != nil {
+			return err // they may not any more
 		}
 		if err := tell(views); err != nil {
 			return err

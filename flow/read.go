@@ -216,7 +216,8 @@ func nextPage[T any](rows []T, page store.Page, id func(T) string) string {
 	return id(rows[len(rows)-1])
 }
 
-// WatchRequest calls tell with the request now and at each change, until it is settled.
+// WatchRequest calls tell with the request now and at each change, until it is settled or the caller
+// may not see it any more.
 func (s *Spine) WatchRequest(ctx context.Context, by brevet.Caller, id string, tell func(RequestView, GrantView) error) error {
 	r, err := s.findRequest(s.Store.Query(ctx), s.view(), by, id)
 	if err != nil {
@@ -231,7 +232,11 @@ func (s *Spine) WatchRequest(ctx context.Context, by brevet.Caller, id string, t
 		if err != nil {
 			return false, err
 		}
-		view, err := s.requestView(q, s.view(), now)
+		v := s.view()
+		if !v.seesRequest(by, now) {
+			return false, hidden("request", id)
+		}
+		view, err := s.requestView(q, v, now)
 		if err != nil {
 			return false, err
 		}

@@ -40,10 +40,11 @@ func presenceOf(k proof.Key) brevet.Presence {
 	return brevet.NoPresence
 }
 
+// readsAudit asks whether somebody may read everything.
+var readsAudit = policy.Question{Action: brevet.ActAudit, System: policy.SystemAudit}
+
 // audits reports whether the caller may read everything.
-func (v view) audits(by brevet.Caller) bool {
-	return v.may(by, policy.Question{Action: brevet.ActAudit, System: policy.SystemAudit}) == nil
-}
+func (v view) audits(by brevet.Caller) bool { return v.may(by, readsAudit) == nil }
 
 // administers says whether the caller may change that part of Brevet, and why not.
 func (v view) administers(by brevet.Caller, part policy.System) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/fault"
 	"github.com/brevet-pim/brevet/flow/watch"
+	"github.com/brevet-pim/brevet/policy"
 	"github.com/brevet-pim/brevet/store"
 )
 
@@ -156,8 +157,9 @@ func (s *Spine) ReportRefusal(ctx context.Context, by brevet.Caller, r Refusal) 
 	return err
 }
 
-// WatchSession begins to watch a live session; the caller reads the Watcher and closes it. That
-// somebody watches is an event before they see anything.
+// WatchSession begins to watch a live session; the caller reads the Watcher and closes it, by the end
+// of ctx at the latest. That somebody watches is an event before they see anything. Who may not any
+// more sees no more.
 func (s *Spine) WatchSession(ctx context.Context, by brevet.Caller, id string) (*watch.Watcher, error) {
 	session, g, err := s.actOn(ctx, by, id, brevet.ActJoin)
 	if err != nil {
@@ -171,7 +173,35 @@ func (s *Spine) WatchSession(ctx context.Context, by brevet.Caller, id string) (
 	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{event}, nil }); err != nil {
 		return nil, err
 	}
-	return s.Hub.Watch(session, by.Person)
+	w, err := s.Hub.Watch(session, by.Person)
+	if err == nil {
+		go s.guard(ctx, w, by, onGrant(brevet.ActJoin, g, session.Target))
+	}
+	return w, err
+}
+
+// guard stops the watcher when roster or catalog have changed so that they may not watch any more. It
+// ends with ctx.
+func (s *Spine) guard(ctx context.Context, w *watch.Watcher, by brevet.Caller, asked policy.Question) {
+	var judged view
+	for {
+		s.mu.Lock()
+		moved := s.moved
+		s.mu.Unlock()
+		if v := s.view(); judged.State == nil || v.Roster != judged.Roster || v.Catalog != judged.Catalog {
+			judged = v
+			if err := v.may(by, asked); err != nil {
+				message, _ := brevet.MessageOf(err)
+				w.Stop(message)
+				return
+			}
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // actOn finds a session that the caller may see and act on.

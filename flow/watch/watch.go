@@ -150,10 +150,13 @@ func (w *Watcher) Reason() string {
 }
 
 // Close ends the watching.
-func (w *Watcher) Close() {
+func (w *Watcher) Close() { w.Stop("you stopped watching") }
+
+// Stop ends the watching for a reason. The first reason stays.
+func (w *Watcher) Stop(reason string) {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	w.drop("you stopped watching")
+	w.drop(reason)
 }
 
 // drop removes the watcher once; hub.mu is held.
