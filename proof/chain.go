@@ -230,7 +230,27 @@ func (s *State) retire(e Entry, retire statement.Retire) error {
 		return refuse("key %s is retired already", retire.Key)
 	}
 	s.Roster.retireKey(retire.Key, e.Index, retire.Since)
+	if !slices.Contains(k.Uses, statement.UseAdminister) {
+		return nil
+	}
+	if left, needed := s.Roster.administrators(retire.At), s.Roster.root.Threshold; left < needed {
+		return refuse("it would leave %d of the %d persons who must sign for the roster, and nobody could ever change it again", left, needed).
+			WithHint("enrol another administrator first, or replace the root")
+	}
 	return nil
+}
+
+// administrators returns how many persons have a key that signs for the roster, now or later than
+// now, in microseconds.
+func (r *Roster) administrators(now int64) int64 {
+	people := map[brevet.PersonID]bool{}
+	for fingerprint := range r.keys {
+		k, ok := r.Key(fingerprint, never)
+		if ok && k.Retired == never && k.Until > now && slices.Contains(k.Uses, statement.UseAdminister) {
+			people[k.Person] = true
+		}
+	}
+	return int64(len(people))
 }
 
 func (r *Roster) retireKey(fingerprint string, index, since int64) {

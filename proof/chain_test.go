@@ -114,6 +114,9 @@ func TestRosterRefuses(t *testing.T) {
 			return retire(func(*prooftest.Org, *statement.Retire) {})(o)
 		}},
 		{name: "retired of another person", sentence: "frank has no key", make: retire(func(_ *prooftest.Org, r *statement.Retire) { r.Person = "frank" })},
+		{name: "the last administrators but one", sentence: "it would leave 1 of the 2 persons", make: retire(func(o *prooftest.Org, r *statement.Retire) {
+			r.Person, r.Key = "carol", prooftest.Fingerprint(o.T, o.Keys["carol"].Key())
+		})},
 		{name: "reinstated without a suspension", sentence: "does not suspend bob", make: func(o *prooftest.Org) statement.Envelope {
 			return o.Sign(statement.Reinstate{Header: o.Header(time.Hour), Link: o.Link(), Person: "bob", Revocation: o.Root, Reason: "x"}, o.Admins()...)
 		}},
