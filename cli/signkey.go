@@ -38,10 +38,19 @@ func (a *app) socket(p home.Profile) string {
 	return a.getenv("SSH_AUTH_SOCK")
 }
 
-// openKey opens a key by its fingerprint in the agent, or by its file. A key in a file is taken
-// from the agent if that has it, so that a passphrase is not asked for needlessly and a security
-// key, which signs only there, works.
+// openKey opens a key by its fingerprint in the agent, or by its file. Of a security key it tells
+// whenever it waits for a touch.
 func (a *app) openKey(ctx context.Context, key, socket string) (statement.Signer, error) {
+	signer, err := a.findKey(ctx, key, socket)
+	if err != nil {
+		return nil, err
+	}
+	return statement.BeforeTouch(signer, func() { a.tell("Touch your security key when it blinks.") }), nil
+}
+
+// findKey takes a key in a file from the agent if that has it, so that a passphrase is not asked
+// for needlessly. A security key signs there, or by ssh-keygen.
+func (a *app) findKey(ctx context.Context, key, socket string) (statement.Signer, error) {
 	if strings.HasPrefix(key, agentPrefix) {
 		return statement.AgentSigner(ctx, socket, key)
 	}
@@ -49,6 +58,9 @@ func (a *app) openKey(ctx context.Context, key, socket string) (statement.Signer
 		if s, err := statement.AgentSigner(ctx, socket, fingerprint); err == nil {
 			return s, nil
 		}
+	}
+	if statement.IsSecurityKeyFile(key) {
+		return statement.SecurityKeySigner(key, a.in, a.err)
 	}
 	return statement.FileSigner(ctx, key, func(_ context.Context, path string) (brevet.Secret, error) {
 		return a.askSecret("Passphrase of " + path + ": ")
@@ -108,7 +120,7 @@ func manyKeys(keys []statement.Key) error {
 
 // keyNote says what the signer will ask of the person.
 func keyNote(k statement.Key) string {
-	if strings.HasPrefix(k.Public, "sk-") {
+	if statement.IsSecurityKey(k) {
 		return " (touch your key)"
 	}
 	return ""

@@ -28,6 +28,14 @@ const (
 // founderKey opens the founder's key and returns what a profile names it by. Without a name it makes
 // a key in the founder's folder, or takes the one that an earlier try has made there.
 func founderKey(ctx context.Context, h *home.Home, name string, person brevet.PersonID) (statement.Signer, string, error) {
+	signer, name, err := findKey(ctx, h, name, person)
+	if err != nil {
+		return nil, "", err
+	}
+	return statement.BeforeTouch(signer, func() { fmt.Fprintln(os.Stderr, "Touch your security key when it blinks.") }), name, nil
+}
+
+func findKey(ctx context.Context, h *home.Home, name string, person brevet.PersonID) (statement.Signer, string, error) {
 	switch {
 	case name == "":
 		return ownKey(ctx, h, person)
@@ -61,8 +69,8 @@ func keyInAgent(ctx context.Context, name string) (statement.Signer, string, err
 	return signer, name, err
 }
 
-// keyInFile takes the key from the agent if that has it: a security key signs only there, and a
-// passphrase need not be typed twice.
+// keyInFile takes the key from the agent if that has it: a passphrase need not be typed twice. A
+// security key signs there, or by ssh-keygen.
 func keyInFile(ctx context.Context, path string) (statement.Signer, error) {
 	if socket := os.Getenv("SSH_AUTH_SOCK"); socket != "" {
 		if b, err := os.ReadFile(path + ".pub"); err == nil {
@@ -70,6 +78,9 @@ func keyInFile(ctx context.Context, path string) (statement.Signer, error) {
 				return signer, nil
 			}
 		}
+	}
+	if statement.IsSecurityKeyFile(path) {
+		return statement.SecurityKeySigner(path, os.Stdin, os.Stderr)
 	}
 	return statement.FileSigner(ctx, path, askPassphrase)
 }

@@ -110,7 +110,7 @@ const maxKeyFile = 64 << 10
 
 // FileSigner returns a signer by the SSH private key in a file that others cannot read. ask
 // is called if the key is encrypted, and may be nil. A FIDO key's file holds no key that
-// could sign, so such keys are used through an agent.
+// could sign: see SecurityKeySigner.
 func FileSigner(ctx context.Context, path string, ask Passphrase) (Signer, error) {
 	b, err := readKeyFile(path)
 	if err != nil {
@@ -169,8 +169,7 @@ func keyFileError(path string, err error) error {
 	if known, ok := errors.AsType[*brevet.Error](err); ok {
 		return known
 	}
-	return brevet.Errorf(brevet.Invalid, "the file %s gives no key that signs: not a private key, another passphrase, or a security key", path).Because(err).
-		WithHint("a security key (ed25519-sk, ecdsa-sk) signs through an agent: ssh-add %s", path)
+	return brevet.Errorf(brevet.Invalid, "the file %s gives no key that signs: it is not a private key of OpenSSH, or the passphrase is another", path).Because(err)
 }
 
 // AgentKeys lists the keys that the ssh-agent at the socket offers and that could sign
