@@ -12,53 +12,71 @@ import (
 	"github.com/brevet-pim/brevet/store"
 )
 
-// review looks at every live grant after roster or catalog have changed, and ends those that could
-// not be given any more: whoever takes a role, a group, a key or a gateway away means it for what
-// was given before, too.
-func (s *Spine) review(ctx context.Context, by brevet.Caller) {
-	v := s.view()
+// review looks at every grant that is live or being made, after roster or catalog have changed, and
+// ends those that could not be given any more: whoever takes a role, a group, a key or a gateway away
+// means it for what was given before, too. Each change owes a job for it, which is done again until it
+// succeeds.
+func (s *Spine) review(ctx context.Context, by brevet.Caller) error {
 	q := s.Store.Query(ctx)
-	for after := ""; ; {
-		grants, err := q.Grants(store.GrantFilter{State: brevet.Live, Page: store.Page{After: after, Limit: store.MaxPage}})
-		if err != nil {
-			s.Log.ErrorContext(ctx, "live grants were not looked at after a change", "error", err)
-			return
-		}
+	_, size, err := q.Checkpoint()
+	if err != nil {
+		return err
+	}
+	if err := s.await(ctx, size); err != nil { // another server may have made the change
+		return err
+	}
+	v := s.view()
+	var failed []error
+	for _, state := range []brevet.GrantState{brevet.Issuing, brevet.Live} { // in the order in which a grant goes through them
+		grants, err := grantsOf(q, store.GrantFilter{State: state})
+		failed = append(failed, err)
 		for _, g := range grants {
-			after = string(g.ID)
-			why := s.unfounded(q, v, g)
-			if why == "" {
-				continue
-			}
-			err := s.end(ctx, g.ID, ending{at: v.now, by: by.String(), caller: by, reason: why})
-			if err != nil && brevet.KindOf(err) != brevet.Conflict {
-				s.Log.ErrorContext(ctx, "a grant that nothing supports any more has not ended", "grant", g.ID, "error", err)
-			}
+			failed = append(failed, s.reviewGrant(ctx, q, v, by, g))
 		}
-		if len(grants) < store.MaxPage {
-			return
-		}
+	}
+	return errors.Join(failed...)
+}
+
+// reviewNow reviews for the caller whose change it follows. What fails, the job makes good.
+func (s *Spine) reviewNow(ctx context.Context, by brevet.Caller) {
+	if err := s.review(ctx, by); err != nil {
+		s.Log.WarnContext(ctx, "grants were not all looked at after a change; they will be again", "error", err)
 	}
 }
 
+func (s *Spine) reviewGrant(ctx context.Context, q *store.Query, v view, by brevet.Caller, g brevet.Grant) error {
+	why, err := s.unfounded(q, v, g)
+	if err == nil && why != "" {
+		err = s.end(ctx, g.ID, ending{at: v.now, by: by.String(), caller: by, reason: why})
+	}
+	if err == nil || brevet.KindOf(err) == brevet.Conflict { // over meanwhile
+		return nil
+	}
+	return fmt.Errorf("%s: %w", g.ID, err)
+}
+
 // unfounded says why a grant could not be given any more, or "".
-func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) string {
+func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, err error) {
 	r, err := q.Request(g.Request)
 	if err != nil {
-		return ""
+		return gone(err)
 	}
 	_, envelope, err := logged(q, r.Statement)
 	if err != nil {
-		return "what it rests on is no longer in the log"
+		return gone(err)
 	}
 	said, err := statement.Open[statement.Request](envelope)
 	if err != nil {
-		return "what it rests on is no longer in the log"
+		return gone(err)
+	}
+	claimed, err := s.claimed(q, r.ID)
+	if err != nil {
+		return gone(err)
 	}
 	key, err := v.KeyFor(r.Key, statement.UseRequest, v.size, v.now.UnixMicro())
 	if err != nil {
 		message, _ := brevet.MessageOf(err)
-		return message
+		return message, nil
 	}
 	if _, _, err := v.Roster.MachineOf(said.Holder.Key, statement.KeyHolder, v.size); err != nil {
 		return "its gateway " + string(g.Holder) + " is no longer the organisation's"

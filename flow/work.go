@@ -36,7 +36,8 @@ func (s *Spine) work(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if resumed.IsZero() || time.Since(resumed) >= relook {
 			resumed = time.Now()
-			s.resume(ctx)
+			s.review(ctx, s.self()) // a process before may have died between a change and its look at what was given
+	s.resume(ctx)
 		}
 		jobs, err := s.claimJobs(ctx, worker)
 		if err != nil && ctx.Err() == nil {

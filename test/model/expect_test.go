@@ -103,7 +103,23 @@ func (w *world) expectAsk(m move) expected {
 	case open >= 20:
 		return bad("%s has %d requests open", m.by, open)
 	}
-	return good
+	return good.but(w.few(*role, m.by))
+}
+
+// few reports whether too few people are left to agree to the role: then nobody need be asked.
+func (w *world) few(role brevet.Role, requester brevet.PersonID) bool {
+	for _, stage := range role.Approval {
+		n := 0
+		for _, id := range people {
+			if id != requester && inGroup(w.ledger.catalog, stage.Group, id) && w.acts(id, statement.UseApprove) == nil {
+				n++
+			}
+		}
+		if n < stage.Count {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) expectApprove(m move) expected {

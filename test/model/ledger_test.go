@@ -46,6 +46,7 @@ type request struct {
 	raw       []byte
 	said      statement.Request
 	key       string // that signed it
+	void      error  // why nothing may come of it where it stands in the log, if so
 	state     brevet.RequestState
 	yeses     []yes
 	noes      int
@@ -229,11 +230,9 @@ func (l *ledger) byStatement(id statement.ID) *request {
 }
 
 func (l *ledger) takeRequest(e store.Entry, envelope statement.Envelope, said statement.Request, by string) error {
-	if err := l.mayAct(said.Person, by, statement.UseRequest); err != nil {
-		return err
-	}
 	r := &request{
 		id: envelope.RequestID(said), statement: envelope.ID(), raw: e.Statement, said: said, key: by, state: brevet.Asked,
+		void: l.mayAct(said.Person, by, statement.UseRequest),
 	}
 	if l.requests[r.id] != nil {
 		return fmt.Errorf("there is a request with that id")
@@ -280,6 +279,9 @@ func (l *ledger) takeIntent(e store.Entry, id statement.ID, said statement.Inten
 	}
 	if l.grants[r.id.Grant()] != nil {
 		return fmt.Errorf("the request was spent before")
+	}
+	if r.void != nil {
+		return fmt.Errorf("it rests on the request: %w", r.void)
 	}
 	if err := r.move(brevet.Granted); err != nil {
 		return err

@@ -45,9 +45,13 @@ const (
 	beforeIssue
 	afterIssue
 	beforeTakeBack
+	beforeFollow
 )
 
-var hooks = []string{"", "together with", "before Prepare", "after Prepare", "before Issue", "after Issue", "before TakeBack"}
+// inIssuer is how many hooks are calls of the issuer.
+const inIssuer = int(beforeFollow - together)
+
+var hooks = []string{"", "together with", "before Prepare", "after Prepare", "before Issue", "after Issue", "before TakeBack", "before Follow"}
 
 // move is one thing that somebody does. What it is about is chosen by number among what there is when
 // it is made, so that every part of a list of moves is a list of moves.
@@ -100,9 +104,9 @@ func draw(random *rand.Rand, n int) []move {
 		moves[i] = drawOne(random)
 		switch chance := random.IntN(100); {
 		case chance < 4 && moves[i].issues():
-			moves[i].when = beforePrepare + hook(random.IntN(5)) // the process dies there
+			moves[i].when = beforePrepare + hook(random.IntN(inIssuer)) // the process dies there
 		case chance < 12 && moves[i].issues():
-			moves[i].when, moves[i].with = beforePrepare+hook(random.IntN(5)), drawOther(random)
+			moves[i].when, moves[i].with = beforePrepare+hook(random.IntN(inIssuer-1)), drawOther(random) // whoever waits for the issuer would wait for themselves
 		case chance < 20 && moves[i].verb < rest:
 			moves[i].when, moves[i].with = together, drawOther(random)
 		case chance < 22 && moves[i].verb < rest:
@@ -113,7 +117,7 @@ func draw(random *rand.Rand, n int) []move {
 }
 
 // issues reports whether the issuer is called within the move.
-func (m move) issues() bool { return m.verb <= suspend }
+func (m move) issues() bool { return m.verb <= enrol }
 
 func drawOne(random *rand.Rand) move {
 	m := move{verb: drawVerb(random), by: people[random.IntN(len(people))], pick: newest(random)}

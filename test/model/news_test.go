@@ -20,7 +20,7 @@ func (l *ledger) takeNews(e store.Entry) error {
 		if r == nil {
 			return fmt.Errorf("there is no such request")
 		}
-		r.decided()
+		r.decided(next)
 		return r.move(next)
 	}
 	switch e.Kind {
@@ -44,9 +44,10 @@ func (l *ledger) takeNews(e store.Entry) error {
 	return nil
 }
 
-// decided moves a request on that nothing else was told of: policy had people asked.
-func (r *request) decided() {
-	if r.state == brevet.Asked && len(r.yeses)+r.noes > 0 {
+// decided moves a request on of which an event tells that policy had people asked: that they answered,
+// or did not.
+func (r *request) decided(next brevet.RequestState) {
+	if r.state == brevet.Asked && (len(r.yeses)+r.noes > 0 || next == brevet.Lapsed) {
 		r.state = brevet.Waiting
 	}
 }
@@ -57,7 +58,7 @@ func (l *ledger) takeReady(id brevet.RequestID) error {
 	if r == nil {
 		return fmt.Errorf("there is no such request")
 	}
-	r.decided()
+	r.decided(brevet.Ready)
 	return r.move(brevet.Ready)
 }
 

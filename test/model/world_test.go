@@ -131,6 +131,7 @@ func (w *world) run() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	must(w.t, w.spine.Begin(ctx))
+	w.tell("server.started")
 	var running sync.WaitGroup
 	spine := w.spine
 	running.Go(func() { must(w.t, spine.Run(ctx)) })
@@ -139,6 +140,18 @@ func (w *world) run() {
 		running.Wait()
 		must(w.t, open.Close())
 	}
+}
+
+// tell writes an event of the server's own life.
+func (w *world) tell(kind string) {
+	w.t.Helper()
+	at := w.clock()
+	_, err := w.store.Change(context.Background(), func(*store.Tx) ([]brevet.Event, error) {
+		return []brevet.Event{{
+			ID: brevet.NewEventID(at), Kind: kind, Subject: "server", At: at, Actor: brevet.Caller{Machine: "server"}, Outcome: "success", Message: "the server came up",
+		}}, nil
+	})
+	must(w.t, err)
 }
 
 // restart starts the control plane again, whether it was stopped or has died.
@@ -261,6 +274,13 @@ func (i *tapped) Issue(ctx context.Context, intent []byte, leaf issuer.IntentLea
 		return issuer.Result{}, dead
 	}
 	return result, err
+}
+
+func (i *tapped) Follow(ctx context.Context, feed issuer.Feed) ([]byte, error) {
+	if err := i.at(beforeFollow); err != nil {
+		return nil, err
+	}
+	return i.Issuer.Follow(ctx, feed)
 }
 
 func (i *tapped) TakeBack(ctx context.Context, revocation []byte) ([]byte, error) {
