@@ -122,7 +122,7 @@ func (s *Spine) ApplyCatalog(ctx context.Context, by brevet.Caller, raw, manifes
 	if err := s.await(ctx, commit.Size); err != nil {
 		return CatalogView{}, err
 	}
-	s.review(ctx, by)
+	s.reviewNow(ctx, by)
 	return s.Catalog(ctx, by)
 }
 

@@ -20,9 +20,6 @@ var trusted = []string{
 	string(statement.KindMachine), string(statement.KindCatalog), string(statement.KindRevocation),
 }
 
-// page is how many rows are read at a time.
-const page = 500
-
 // Begin reads what is in force from the log, back from the pinned root. A log that does not
 // lead from it, or a statement in it that was changed, is an error that names it: a server
 // that cannot tell who may do what does not start.

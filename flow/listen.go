@@ -78,7 +78,7 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, p Present, send fu
 // closeLost ends the sessions that the gateway does not have any more.
 func (s *Spine) closeLost(ctx context.Context, by brevet.Caller, p Present) error {
 	q := s.Store.Query(ctx)
-	rows, err := q.Sessions(store.SessionFilter{Machine: by.Machine, Live: true, Page: store.Page{Limit: store.MaxPage}})
+	rows, err := sessionsOf(q, store.SessionFilter{Machine: by.Machine, Live: true})
 	if err != nil {
 		return err
 	}
@@ -143,11 +143,11 @@ func (o *overseer) giveOrders(ctx context.Context) error {
 		}
 	}
 	q := o.spine.Store.Query(ctx)
-	grants, err := q.Grants(store.GrantFilter{State: brevet.Ending, Holder: o.by.Machine, Page: store.Page{Limit: store.MaxPage}})
+	grants, err := grantsOf(q, store.GrantFilter{State: brevet.Ending, Holder: o.by.Machine})
 	if err != nil {
 		return o.unread(ctx, err)
 	}
-	sessions, err := q.Sessions(store.SessionFilter{Machine: o.by.Machine, Ending: true, Page: store.Page{Limit: store.MaxPage}})
+	sessions, err := sessionsOf(q, store.SessionFilter{Machine: o.by.Machine, Ending: true})
 	if err != nil {
 		return o.unread(ctx, err)
 	}

@@ -277,7 +277,7 @@ func (s *Spine) AppendRoster(ctx context.Context, by brevet.Caller, raw []byte) 
 	if err := s.await(ctx, commit.Size); err != nil {
 		return "", 0, err
 	}
-	s.review(ctx, by)
+	s.reviewNow(ctx, by)
 	_, number = s.view().Roster.Head()
 	return string(envelope.ID()), number, nil
 }
@@ -353,7 +353,10 @@ func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifes
 			if len(ahead) > 0 {
 				return nil, errOvertaken
 			}
-			return []brevet.Event{event}, also(t)
+			if err := also(t); err != nil {
+				return nil, err
+			}
+			return []brevet.Event{event}, t.Enqueue(jobReview, allGrants, v.now.Add(lead))
 		})
 		fault.Point("flow.appended")
 		if !errors.Is(err, errOvertaken) {
@@ -425,7 +428,7 @@ func (s *Spine) suspend(ctx context.Context, by brevet.Caller, person brevet.Per
 		ended = nil
 		events := []brevet.Event{event}
 		for _, state := range []brevet.GrantState{brevet.Live, brevet.Issuing} {
-			grants, err := t.Grants(store.GrantFilter{State: state, Person: person, Page: store.Page{Limit: store.MaxPage}})
+			grants, err := grantsOf(&t.Query, store.GrantFilter{State: state, Person: person})
 			if err != nil {
 				return nil, err
 			}

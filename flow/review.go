@@ -2,12 +2,15 @@ package flow
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/statement"
 	"github.com/brevet-pim/brevet/store"
 )
@@ -79,26 +82,35 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, e
 		return message, nil
 	}
 	if _, _, err := v.Roster.MachineOf(said.Holder.Key, statement.KeyHolder, v.size); err != nil {
-		return "its gateway " + string(g.Holder) + " is no longer the organisation's"
+		return "its gateway " + string(g.Holder) + " is no longer the organisation's", nil
 	}
-	if why := suspect(q, v, g); why != "" {
-		return why
+	if why, err := suspect(q, v, g); why != "" || err != nil {
+		return why, err
 	}
+	return v.forbidden(g, said, key, claimed)
+}
+
+// gone tells what was taken out of the database or changed there from a database that does not answer.
+func gone(err error) (why string, failed error) {
+	if kind := brevet.KindOf(err); kind == brevet.NotFound || kind == brevet.Refused || kind == brevet.Invalid {
+		return "what it rests on is no longer in the log", nil
+	}
+	return "", err
+}
+
+// forbidden says why role or policy would not give the grant any more, or "".
+func (v view) forbidden(g brevet.Grant, said statement.Request, key proof.Key, claimed policy.Claimed) (why string, err error) {
 	compiled, err := v.Catalog.InForce()
 	if err != nil {
-		return ""
-	}
-	claimed, err := s.claimed(q, r.ID)
-	if err != nil {
-		return ""
+		return "", err
 	}
 	role, _, ok := compiled.Role(g.Role)
 	if !ok {
-		return "there is no role " + string(g.Role) + " any more"
+		return "there is no role " + string(g.Role) + " any more", nil
 	}
 	for _, login := range g.Logins {
 		if !slices.Contains(role.SSH.Logins, login) {
-			return string(g.Role) + " does not give " + login + " any more"
+			return string(g.Role) + " does not give " + login + " any more", nil
 		}
 	}
 	ask := policy.Ask{
@@ -111,23 +123,23 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, e
 		ask.Presence, ask.Source = said.Seen.Presence, sourceOf(said.Seen)
 	}
 	if d := compiled.Policy.WithPeople(v.InForce(v.size)).Decide(ask); d.Outcome == brevet.Refuse {
-		return "policy would refuse it now: " + strings.Join(append(slices.Clone(d.Reasons), d.Errors...), "; ")
+		return "policy would refuse it now: " + strings.Join(append(slices.Clone(d.Reasons), d.Errors...), "; "), nil
 	}
-	return ""
+	return "", nil
 }
 
 // suspect says whose yes to a grant is not to be believed any more, since their key was retired for
 // what it signed then, or "".
-func suspect(q *store.Query, v view, g brevet.Grant) string {
+func suspect(q *store.Query, v view, g brevet.Grant) (why string, err error) {
 	answers, err := q.Approvals(g.Request)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	for _, a := range answers {
 		key, known := v.Roster.Key(a.Key, v.size)
 		if a.Agreed && (!known || key.Retired < v.size && a.At.UnixMicro() >= key.Since) {
-			return "the key of " + string(a.By) + " was retired, and what it signed for the grant is suspect"
+			return "the key of " + string(a.By) + " was retired, and what it signed for the grant is suspect", nil
 		}
 	}
-	return ""
+	return "", nil
 }

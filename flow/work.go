@@ -14,7 +14,13 @@ import (
 const (
 	jobIssue = "issue" // a request that is ready, to its grant
 	jobEnd   = "end"   // a grant that is ending, until its gateway has confirmed
+	// jobReview looks at all grants after a change of roster or catalog. It is done also when whoever
+	// made the change has looked already: it costs little, and misses nothing that failed then.
+	jobReview = "review"
 )
+
+// allGrants is the subject of a review.
+const allGrants = "grants"
 
 const (
 	// lead is how long whoever enqueued a job has to do it before a worker does.
@@ -33,11 +39,11 @@ const (
 func (s *Spine) work(ctx context.Context) error {
 	worker := string(brevet.NewEventID(s.Clock())) // another name each time the process starts
 	var resumed time.Time
+	s.reviewNow(ctx, s.self()) // a process before may have died between a change and its look at what was given
 	for ctx.Err() == nil {
 		if resumed.IsZero() || time.Since(resumed) >= relook {
 			resumed = time.Now()
-			s.review(ctx, s.self()) // a process before may have died between a change and its look at what was given
-	s.resume(ctx)
+			s.resume(ctx)
 		}
 		jobs, err := s.claimJobs(ctx, worker)
 		if err != nil && ctx.Err() == nil {
@@ -125,6 +131,8 @@ func (s *Spine) attempt(ctx context.Context, job store.Job) error {
 		return s.issue(ctx, brevet.RequestID(job.Subject))
 	case jobEnd:
 		return s.pressOn(ctx, brevet.GrantID(job.Subject))
+	case jobReview:
+		return s.review(ctx, s.self())
 	}
 	return brevet.Errorf(brevet.Internal, "no job is called %s", job.Kind)
 }

@@ -1,0 +1,109 @@
+package flow_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/flow"
+	"github.com/brevet-pim/brevet/proof/prooftest"
+	"github.com/brevet-pim/brevet/statement"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// morePages is more than one read of the store returns.
+const morePages = store.MaxPage + 3
+
+// manyGrants writes grants of bob, as if a pipeline had asked all day.
+func (w *world) manyGrants(n int) {
+	w.t.Helper()
+	r := w.granted()
+	like := w.grant(r)
+	at := w.clock()
+	_, err := w.store.Change(context.Background(), func(t *store.Tx) ([]brevet.Event, error) {
+		for i := range n {
+			next := r.Request
+			next.ID = brevet.RequestID("req_" + string(brevet.NewEventID(at))[len("evt_"):])
+			next.Statement, next.State = fmt.Sprintf("%064x", i), brevet.Asked
+			if err := t.AddRequest(next); err != nil {
+				return nil, err
+			}
+			g := like
+			g.ID, g.Request, g.Intent, g.Statement, g.State = next.ID.Grant(), next.ID, next.Statement, "", brevet.Issuing
+			if err := t.AddGrant(g); err != nil {
+				return nil, err
+			}
+		}
+		return []brevet.Event{{ID: brevet.NewEventID(at), Kind: "clock.jumped", Subject: "server", At: at, Actor: gateway, Outcome: "success", Message: "many"}}, nil
+	})
+	must(w.t, err)
+}
+
+// TestSuspensionEndsHoweverMany: not only as many as fit on a page.
+func TestSuspensionEndsHoweverMany(t *testing.T) {
+	w := onSQLite(t)
+	w.manyGrants(morePages)
+	_, ended, err := w.spine.Suspend(t.Context(), w.as("alice"), w.revocation("alice", statement.RevokePerson, "bob"))
+	must(t, err)
+	if ended != morePages+1 {
+		t.Errorf("%d of %d grants were ended", ended, morePages+1)
+	}
+	orders := map[brevet.GrantID]bool{}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	must(t, w.spine.Listen(ctx, gateway, flow.Present{Address: "gw:22", At: w.clock()}, func(o flow.Order) error {
+		if orders[o.Grant] = true; len(orders) == ended {
+			cancel()
+		}
+		if o.KeepAlive() {
+			t.Errorf("after %d orders the gateway had to wait", len(orders)-1)
+			cancel()
+		}
+		return nil
+	}))
+}
+
+// untilWritten is a context that ends as soon as something is written: its caller goes away then.
+type untilWritten struct {
+	context.Context
+	store *store.Store
+	size  int64
+}
+
+var gone = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+func (c untilWritten) Done() <-chan struct{} {
+	if c.Err() != nil {
+		return gone
+	}
+	return nil
+}
+
+func (c untilWritten) Err() error {
+	if c.store.Size() > c.size {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestTakingAwayOutlivesWhoDidIt: whoever retires a key need not stay for what that ends.
+func TestTakingAwayOutlivesWhoDidIt(t *testing.T) {
+	w := onSQLite(t)
+	r := w.granted()
+	head, number := w.spine.State().Roster.Head()
+	retire := w.signed(statement.Retire{
+		Header: w.Header(time.Hour), Link: statement.Link{Number: number + 1, Previous: head}, Person: "bob",
+		Key: prooftest.Fingerprint(t, w.Keys["bob"].Key()), Since: w.clock().UnixMicro(), Reason: "lost",
+	}, w.Keys["alice"])
+	ctx := untilWritten{t.Context(), w.store, w.store.Size()}
+	_, _, err := w.spine.AppendRoster(ctx, w.as("alice"), retire)
+	t.Logf("whoever went away was told %v", err)
+	w.wait(10 * time.Second)
+	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.GrantState == brevet.Ending })
+}

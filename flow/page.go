@@ -1,0 +1,40 @@
+package flow
+
+import (
+	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/store"
+)
+
+// page is how many rows are read at a time.
+const page = 500
+
+// grantsOf returns every grant that the filter wants, oldest first, however many pages they fill.
+func grantsOf(q *store.Query, f store.GrantFilter) ([]brevet.Grant, error) {
+	return everyPage(func(p store.Page) ([]brevet.Grant, error) {
+		f.Page = p
+		return q.Grants(f)
+	}, func(g brevet.Grant) string { return string(g.ID) })
+}
+
+// sessionsOf returns every session that the filter wants, oldest first.
+func sessionsOf(q *store.Query, f store.SessionFilter) ([]brevet.Session, error) {
+	return everyPage(func(p store.Page) ([]brevet.Session, error) {
+		f.Page = p
+		return q.Sessions(f)
+	}, func(s brevet.Session) string { return string(s.ID) })
+}
+
+// everyPage reads a list to its end. What must not be forgotten, as what is to be ended, must not
+// stop where a page does.
+func everyPage[T any](read func(store.Page) ([]T, error), id func(T) string) ([]T, error) {
+	var all []T
+	for p := (store.Page{Limit: store.MaxPage}); ; p.After = id(all[len(all)-1]) {
+		rows, err := read(p)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, rows...); len(rows) < store.MaxPage {
+			return all, nil
+		}
+	}
+}
