@@ -62,6 +62,7 @@ func (s *Spine) lookForDue(ctx context.Context) {
 		switch {
 		case brevet.KindOf(err) == brevet.Conflict && err != nil:
 			s.alive.over(id) // another server, or somebody, was faster
+			s.urgent.over(id)
 		case err != nil:
 			s.Log.WarnContext(ctx, "a grant that is over has not ended", "grant", id, "error", err)
 		}
@@ -77,16 +78,20 @@ func (s *Spine) lookForDue(ctx context.Context) {
 	}
 }
 
-// lapse ends a request that nobody answered in time.
+// lapse ends a request that nobody answered, or the issuer did not give, in time.
 func (s *Spine) lapse(ctx context.Context, r brevet.Request) error {
-	why := "nobody answered by " + r.Deadline.UTC().Format("15:04 MST")
+	why := "nobody answered by "
+	if r.State == brevet.Ready {
+		why = "everybody had agreed, and the issuer had not given it by "
+	}
+	why += r.Deadline.UTC().Format("15:04 MST")
 	event := s.onRequest(s.event("request.lapsed", string(r.ID), s.self(), why), r)
 	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)
 		if err != nil {
 			return nil, err
 		}
-		if now.State.Final() {
+		if now.State != r.State { // looked at again in a moment, if it is open
 			return nil, notOpen(now)
 		}
 		now.State, now.Why = brevet.Lapsed, why

@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -264,6 +265,28 @@ func TestLapse(t *testing.T) {
 	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.State == brevet.Lapsed })
 	_, err := w.approve("carol", r, 0)
 	refused(t, err, brevet.Conflict, "lapsed")
+}
+
+// TestLapseOfWhatWasAgreedTo: whoever waits for the issuer is not told that nobody answered.
+func TestLapseOfWhatWasAgreedTo(t *testing.T) {
+	w := onSQLite(t)
+	r := w.ask("bob", "web-root")
+	event := brevet.Event{Kind: "request.ready", Subject: string(r.ID), At: w.clock(), Actor: gateway, Outcome: "success", Message: "agreed"}
+	_, err := w.store.Change(t.Context(), func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Request(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		now.State = brevet.Ready
+		_, err = t.UpdateRequest(now)
+		return []brevet.Event{event}, err
+	})
+	must(t, err)
+	w.wait(2 * time.Hour)
+	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.State == brevet.Lapsed })
+	if why := w.request(r).Why; !strings.Contains(why, "the issuer had not given it") {
+		t.Errorf("it lapsed: %s", why)
+	}
 }
 
 func TestExpiry(t *testing.T) {
