@@ -111,9 +111,17 @@ func noneToSee(err error) bool {
 	return kind == brevet.NotFound || kind == brevet.Conflict || kind == brevet.Invalid
 }
 
+// find returns what has the id, or what alone has one that ends so. The latter looks at all there are.
+func find[ID ~string, T any](id, prefix string, parse func(string) (ID, error), get func(ID) (T, error), search func(string) (T, error)) (T, error) {
+	if whole, err := parse(id); err == nil {
+		return get(whole)
+	}
+	return search(strings.TrimPrefix(id, prefix))
+}
+
 // findRequest returns the request whose id ends so, if the caller may see it.
 func (s *Spine) findRequest(q *store.Query, v view, by brevet.Caller, id string) (brevet.Request, error) {
-	r, err := q.FindRequest(strings.TrimPrefix(id, "req_"))
+	r, err := find(id, "req_", brevet.ParseRequestID, q.Request, q.FindRequest)
 	if err != nil && !noneToSee(err) {
 		return r, err
 	}
@@ -125,7 +133,7 @@ func (s *Spine) findRequest(q *store.Query, v view, by brevet.Caller, id string)
 
 // findGrant returns the grant whose id ends so, with its request, if the caller may see it.
 func (s *Spine) findGrant(q *store.Query, v view, by brevet.Caller, id string) (brevet.Grant, error) {
-	g, err := q.FindGrant(strings.TrimPrefix(id, "grt_"))
+	g, err := find(id, "grt_", brevet.ParseGrantID, q.Grant, q.FindGrant)
 	if err == nil {
 		var r brevet.Request
 		if r, err = q.Request(g.Request); err == nil && v.seesRequest(by, r) {
@@ -140,7 +148,7 @@ func (s *Spine) findGrant(q *store.Query, v view, by brevet.Caller, id string) (
 
 // findSession returns the session whose id ends so, with its grant, if the caller may see it.
 func (s *Spine) findSession(q *store.Query, v view, by brevet.Caller, id string) (brevet.Session, brevet.Grant, error) {
-	session, err := q.FindSession(strings.TrimPrefix(id, "ses_"))
+	session, err := find(id, "ses_", brevet.ParseSessionID, q.Session, q.FindSession)
 	if err == nil {
 		var g brevet.Grant
 		if g, err = q.Grant(session.Grant); err == nil && v.seesSession(by, session, g) {
