@@ -84,8 +84,13 @@ func (s *Spine) resume(ctx context.Context) {
 		ids = append(ids, g.Request)
 	}
 	for _, id := range ids {
-		if err := s.issue(ctx, id); err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "a request was not resumed at once", "request", id, "error", err)
+		err := s.attempt(ctx, store.Job{Kind: jobIssue, Subject: string(id)})
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		s.Log.WarnContext(ctx, "a request was not resumed at once", "request", id, "error", err)
+		if brevet.KindOf(err) == brevet.Unavailable {
+			return // nor would the others be, and each would keep the worker from its jobs
 		}
 	}
 }
@@ -104,8 +109,6 @@ func (s *Spine) claimJobs(ctx context.Context, worker string) (jobs []store.Job,
 
 // do does one job, and gives it back if it is not done by that.
 func (s *Spine) do(ctx context.Context, job store.Job) {
-	ctx, cancel := context.WithTimeout(ctx, lease)
-	defer cancel()
 	err := s.attempt(ctx, job)
 	now := s.Clock()
 	if err == nil {
@@ -125,7 +128,10 @@ func (s *Spine) do(ctx context.Context, job store.Job) {
 	}
 }
 
+// attempt does the job, within its lease.
 func (s *Spine) attempt(ctx context.Context, job store.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, lease)
+	defer cancel()
 	switch job.Kind {
 	case jobIssue:
 		return s.issue(ctx, brevet.RequestID(job.Subject))
