@@ -123,7 +123,7 @@ func (s *Spine) agree(ctx context.Context, by brevet.Caller, r brevet.Request, r
 		Key:       a.Key.Fingerprint,
 		At:        time.UnixMicro(a.At).UTC(),
 	}
-	said := s.onRequest(s.event(string(statement.KindApproval), answer.Statement, by, fmt.Sprintf("%s agreed to %s for %s", a.By, r.ID, policy.FormatSeconds(a.Duration))), r)
+	said := s.onRequest(s.event(string(statement.KindApproval), answer.Statement, by, fmt.Sprintf("%s agreed to %s for %s, presence %s", a.By, r.ID, policy.FormatSeconds(a.Duration), a.Presence)), r)
 	said.Statement, said.Detail = raw, map[string]any{"presence": a.Presence, "comment": a.Comment, "stage": a.Stage}
 	ready := s.onRequest(s.event("request.ready", string(r.ID), s.self(), "everybody whom "+string(r.ID)+" needed has agreed"), r)
 	due := s.Clock().Add(lead)

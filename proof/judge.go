@@ -495,9 +495,19 @@ func (j *judge) shows(a Approval) error {
 		need = brevet.TouchPresence
 	}
 	if !a.Presence.AtLeast(need) {
-		return refuse("the signature shows no %s, which the role asks for", need)
+		return showsTooLittle(a.By, need)
 	}
 	return nil
+}
+
+// showsTooLittle says what is missing, and how an approver comes to a key that shows it.
+func showsTooLittle(by brevet.PersonID, need brevet.Presence) error {
+	what, option := "touch", ""
+	if need == brevet.VerifiedPresence {
+		what, option = "PIN or biometry", " -O verify-required"
+	}
+	return refuse("the signature shows no %s, which the role asks for", what).
+		WithHint("approve with a security key: ssh-keygen -t ed25519-sk%s makes one, and a code from brevet people invite %s --use approve enrols it", option, by)
 }
 
 // permitted asks policy whether the approver may answer. The time is that of the approval, since

@@ -26,7 +26,8 @@ func openTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(path, arguments...)
 	cmd.Dir = dir
-	cmd.Env = []string{"HOME=" + dir, "BREVET_HOME=" + ts.Getenv("BREVET_HOME"), "PATH=" + ts.Getenv("PATH"), "LANG=C.UTF-8", "TERM=xterm", "SHELL=/bin/sh"}
+	cmd.Env = []string{"HOME=" + dir, "BREVET_HOME=" + ts.Getenv("BREVET_HOME"), "PATH=" + ts.Getenv("PATH"), "LANG=C.UTF-8", "TERM=xterm", "SHELL=/bin/sh",
+		"SSH_SK_PROVIDER=" + ts.Getenv("SSH_SK_PROVIDER")}
 	t, err := testenv.StartTerminal(cmd)
 	ts.Check(err)
 	w := worldOf(ts)

@@ -1,6 +1,7 @@
 package script_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,11 @@ func setUp(t *testing.T, env *testscript.Env, database string) error {
 	if err != nil {
 		return err
 	}
+	provider, err := testenv.SecurityKeyProvider()
+	if err != nil {
+		return err
+	}
+	env.Setenv("SSH_SK_PROVIDER", provider)
 	env.Setenv("LOGIN", me.Username)
 	env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))
 	env.Setenv("DATABASE_URL", database)
@@ -72,10 +78,18 @@ func setUp(t *testing.T, env *testscript.Env, database string) error {
 	return os.Chmod(env.WorkDir, 0o755)
 }
 
+// keyType is what ssh-keygen is asked for: a story may set KEYS.
+func keyType(ts *testscript.TestScript) string { return cmp.Or(ts.Getenv("KEYS"), "ed25519") }
+
+// keyOf is the file of a person's key of that type.
+func keyOf(ts *testscript.TestScript, name string) string {
+	return filepath.Join(ts.Getenv("WORK"), "home", name, ".ssh", "id_"+strings.ReplaceAll(keyType(ts), "-", "_"))
+}
+
 // home is a person's, with a key in it.
 func home(ts *testscript.TestScript, name string) string {
 	dir := filepath.Join(ts.Getenv("WORK"), "home", name)
-	key := filepath.Join(dir, ".ssh", "id_ed25519")
+	key := keyOf(ts, name)
 	if _, err := os.Stat(key); err == nil {
 		return dir
 	}
@@ -83,7 +97,9 @@ func home(ts *testscript.TestScript, name string) string {
 	ts.Check(os.Chmod(dir, 0o700))
 	keygen, err := testenv.Program("ssh-keygen")
 	ts.Check(err)
-	if out, err := exec.Command(keygen, "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key).CombinedOutput(); err != nil {
+	cmd := exec.Command(keygen, "-q", "-t", keyType(ts), "-N", "", "-C", name, "-f", key)
+	cmd.Env = append(cmd.Environ(), "SSH_SK_PROVIDER="+ts.Getenv("SSH_SK_PROVIDER"))
+	if out, err := cmd.CombinedOutput(); err != nil {
 		ts.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
 	return dir
@@ -170,10 +186,9 @@ func organisation(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! organisation")
 	}
-	dir := home(ts, "alice")
 	become(ts, "alice")
 	init := []string{"init", "--data", ts.Getenv("DATA"), "--organisation", "Example Ltd", "--founder", "alice",
-		"--key", filepath.Join(dir, ".ssh", "id_ed25519"), "--listen", ts.Getenv("API"), "--ssh-listen", ts.Getenv("SSH")}
+		"--key", keyOf(ts, "alice"), "--listen", ts.Getenv("API"), "--ssh-listen", ts.Getenv("SSH")}
 	if database := ts.Getenv("DATABASE"); database != "" {
 		init = append(init, "--database", database)
 	}
@@ -250,7 +265,7 @@ func join(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(ts.Exec("brevet", invite...))
 		code := strings.TrimSpace(ts.ReadFile("stdout"))
 		become(ts, name)
-		ts.Check(ts.Exec("brevet", "login", code, "--key", filepath.Join(home(ts, name), ".ssh", "id_ed25519"), "--no-wait"))
+		ts.Check(ts.Exec("brevet", "login", code, "--key", keyOf(ts, name), "--no-wait"))
 	}
 	become(ts, "alice")
 	ts.Check(ts.Exec("brevet", append(sign, names...)...))
