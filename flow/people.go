@@ -1,9 +1,11 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,36 +22,40 @@ import (
 // a reinstatement, nor know who is suspended. They are public to whoever reaches the server: each
 // is verified from the pinned root.
 func (s *Spine) Roster(ctx context.Context, after int64) ([][]byte, error) {
-	var statements [][]byte
-	q := s.Store.Query(ctx)
+	v, q := s.view(), s.Store.Query(ctx)
+	var found []store.Entry
+	begin := int64(0) // behind that statement
 	for from := int64(0); ; {
-		entries, err := q.Statements(rosterAndRevocations, from, page)
+		entries, err := q.Statements(rosterKinds, from, page)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entries {
-			from = e.Index + 1
-			if e.Kind != string(statement.KindRevocation) {
-				if after--; after < 0 {
-					statements = append(statements, e.Statement)
-				}
-				continue
+			if from = e.Index + 1; e.Index >= v.size {
+				continue // not looked at yet
 			}
-			envelope, err := envelopeOf(e)
-			if err != nil {
-				return nil, err
-			}
-			if after <= 0 && endsSomebody(envelope) {
-				statements = append(statements, e.Statement)
+			if after--; after < 0 {
+				found = append(found, e)
+			} else {
+				begin = from
 			}
 		}
 		if len(entries) < page {
-			return statements, nil
+			break
 		}
 	}
+	revocations, err := standing(q, v.State, begin, v.size)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, revocations...)
+	slices.SortFunc(found, func(a, b store.Entry) int { return cmp.Compare(a.Index, b.Index) })
+	statements := make([][]byte, len(found))
+	for i, e := range found {
+		statements[i] = e.Statement
+	}
+	return statements, nil
 }
-
-var rosterAndRevocations = append([]string{string(statement.KindRevocation)}, rosterKinds...)
 
 // People lists everybody of the roster, for those who administer, audit or answer for anybody:
 // whoever may see requests of others must know whose they are. Everybody else sees themselves.

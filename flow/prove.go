@@ -229,25 +229,38 @@ func (s *Spine) Chains(ctx context.Context, by brevet.Caller, roster, catalog in
 		if err := p.chains(b, roster, catalog); err != nil {
 			return err
 		}
-		revocations, err := p.chain([]string{string(statement.KindRevocation)}, 0)
+		entries, err := standing(q, s.State(), 0, p.size)
 		if err != nil {
 			return err
 		}
-		b.Revocations = standing(revocations)
+		for _, e := range entries {
+			record, err := p.record(e)
+			if err != nil {
+				return err
+			}
+			b.Revocations = append(b.Revocations, record)
+		}
 		bundle, err = b.Marshal()
 		return err
 	})
 	return bundle, err
 }
 
-// standing returns the revocations of persons and keys: those that the chains alone do not show.
-func standing(revocations []proof.Record) []proof.Record {
-	return slices.DeleteFunc(revocations, func(r proof.Record) bool { return !endsSomebody(r.Statement) })
-}
-
-func endsSomebody(revocation statement.Envelope) bool {
-	said, err := statement.Open[statement.Revocation](revocation)
-	return err == nil && (said.What == statement.RevokePerson || said.What == statement.RevokeKey)
+// standing returns the revocations of persons and keys that stand in a range of the log: those that
+// the chains alone do not show. All others, which are many, are not looked at.
+func standing(q *store.Query, state *proof.State, from, to int64) ([]store.Entry, error) {
+	var entries []store.Entry
+	for _, place := range state.Revoked.Places(statement.RevokePerson, statement.RevokeKey) {
+		if place < from || place >= to {
+			continue
+		}
+		entry, err := q.Entry(place)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
 }
 
 // ExportGrant returns the whole proof of a grant, to be verified by anybody who has the root's id.

@@ -42,6 +42,22 @@ func (r *Revocations) Of(what, subject string, at int64) []Heard {
 	return found
 }
 
+// Places returns where in the log the revocations of such things stand, in its order.
+func (r *Revocations) Places(what ...string) []int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var places []int64
+	for key, heard := range r.of {
+		for _, h := range heard {
+			if h.Index != Direct && slices.Contains(what, key.what) {
+				places = append(places, h.Index)
+			}
+		}
+	}
+	slices.Sort(places)
+	return places
+}
+
 // Hear notes a revocation that was verified before. Heard twice it is one, at the earlier place.
 func (r *Revocations) Hear(h Heard) {
 	r.mu.Lock()
