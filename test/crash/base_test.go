@@ -92,7 +92,7 @@ func found(t *testing.T, kind string) *base {
 // trusts the issuer's.
 func (b *base) prepareTarget(t *testing.T) {
 	t.Helper()
-	l := b.begin(t, "")
+	l := b.begin(t)
 	l.up()
 	var ca ssh.PublicKey
 	for _, m := range l.machines() {
@@ -121,10 +121,10 @@ func publicKey(t testing.TB, k statement.Key) ssh.PublicKey {
 	return parsed
 }
 
-// begin copies the organisation for one life. Its server is started with the fault.
-func (b *base) begin(t testing.TB, fault string) *life {
+// begin copies the organisation for one life. Its servers are started with the faults, one after another.
+func (b *base) begin(t testing.TB, faults ...string) *life {
 	t.Helper()
-	l := &life{base: b, t: t, dir: filepath.Join(t.TempDir(), "data"), fault: fault, visits: map[brevet.PersonID]*visit{}}
+	l := &life{base: b, t: t, dir: filepath.Join(t.TempDir(), "data"), faults: faults, visits: map[brevet.PersonID]*visit{}}
 	must(t, os.CopyFS(l.dir, os.DirFS(b.dir)))
 	must(t, os.Chmod(l.dir, 0o700))
 	must(t, filepath.WalkDir(l.dir, func(path string, entry os.DirEntry, err error) error {

@@ -88,6 +88,10 @@ func often(point string) bool {
 	return strings.HasPrefix(point, "store.change.") || strings.HasPrefix(point, "issuer.follow.")
 }
 
+// afterCrash are the points that only a server passes which finds what a crash has left, and a point
+// for that crash.
+var afterCrash = map[string]string{"flow.recording.cut": "flow.recording.put:1"}
+
 // laterHits are the times at which points are tried that are passed often.
 var laterHits = []int{4, 9, 17, 26}
 
@@ -101,6 +105,10 @@ func TestCrashOnSQLite(t *testing.T) {
 				t.Parallel()
 				foundAgain(t, point)
 			})
+			continue
+		}
+		if first, ok := afterCrash[point]; ok {
+			crash(t, b, first, point+":1")
 			continue
 		}
 		hits := []int{1}
@@ -127,14 +135,14 @@ func TestCrashOnPostgreSQL(t *testing.T) {
 	atRandom(t, b, 2)
 }
 
-// crash lives one life, with a crash at the point.
-func crash(t *testing.T, b *base, fault string) {
-	t.Run(fault, func(t *testing.T) {
+// crash lives one life, with a crash at each of the points.
+func crash(t *testing.T, b *base, faults ...string) {
+	t.Run(strings.Join(faults, ","), func(t *testing.T) {
 		t.Parallel()
-		l := b.begin(t, fault)
+		l := b.begin(t, faults...)
 		l.live()
-		if l.crashes == 0 {
-			t.Fatalf("the server was never killed at %s", fault)
+		if l.crashes != len(faults) {
+			t.Fatalf("the server was killed %d times, and should have been at %v", l.crashes, faults)
 		}
 	})
 }
@@ -150,7 +158,7 @@ func atRandom(t *testing.T, b *base, times int) {
 		t.Run(fmt.Sprintf("random%d", i), func(t *testing.T) {
 			t.Parallel()
 			t.Logf("-crash.seed %d: killed from outside after %s", *seed, after)
-			l := b.begin(t, "")
+			l := b.begin(t)
 			l.killAfter(after)
 			l.live()
 			if l.crashes == 0 {

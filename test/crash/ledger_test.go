@@ -21,6 +21,7 @@ type ledger struct {
 func (l *life) readLog() ledger {
 	l.t.Helper()
 	log := ledger{t: l.t}
+	kept := l.saved // those that are kept from now on may be newer than what is read
 	var newest []byte
 	l.look("alice", func(ctx context.Context, v *visit) error {
 		log.leaves, newest = nil, nil
@@ -37,8 +38,8 @@ func (l *life) readLog() ledger {
 	})
 	origin, key := log.signer()
 	var walk audit.Walk
-	if l.saved != nil {
-		saved, err := audit.Open(l.saved, origin, key)
+	if kept != nil {
+		saved, err := audit.Open(kept, origin, key)
 		must(l.t, err)
 		walk.Saved = saved
 	}

@@ -24,7 +24,7 @@ type life struct {
 	dir       string // the data folder
 	api, door string // addresses
 	env       []string
-	fault     string // that the next server is started with
+	faults    []string // that the next servers are started with, one after another
 	visits    map[brevet.PersonID]*visit
 	killLater func(*process)
 
@@ -80,8 +80,11 @@ func (l *life) live() {
 func (l *life) up() {
 	l.t.Helper()
 	for {
-		l.server = start(l.t, l.fault, l.env, "server", "--data", l.dir)
-		l.fault = "" // it strikes once
+		fault := ""
+		if len(l.faults) > 0 {
+			fault, l.faults = l.faults[0], l.faults[1:]
+		}
+		l.server = start(l.t, fault, l.env, "server", "--data", l.dir)
 		if l.killLater != nil {
 			l.killLater(l.server)
 			l.killLater = nil
