@@ -18,8 +18,8 @@ import (
 // tokenLife is how long a sign-in is good. Clients sign in again by themselves, with the key.
 const tokenLife = 15 * time.Minute
 
-// The budget of refused sign-ins that become events, of one address. Beyond it they are
-// refused all the same, but cannot fill the log. It keeps nobody from signing in.
+// The budget of refused sign-ins and one-time codes that become events, of one address. Beyond it
+// they are refused all the same, but cannot fill the log. It keeps nobody from signing in.
 const (
 	refusalsEvery = 10 * time.Second
 	refusalsBurst = 20
@@ -131,8 +131,12 @@ func (s *authService) AnswerInvitation(ctx context.Context, m *pb.AnswerInvitati
 	); err != nil {
 		return nil, err
 	}
-	state, err := s.spine.AnswerInvitation(ctx, callOf(ctx).caller, secret.Digest(), brevet.PersonID(m.GetPerson()), m.GetPublicKey(), m.GetPossession())
+	c, person := callOf(ctx), brevet.PersonID(m.GetPerson())
+	state, err := s.spine.AnswerInvitation(ctx, c.caller, secret.Digest(), person, m.GetPublicKey(), m.GetPossession())
 	if err != nil {
+		if brevet.KindOf(err) == brevet.Refused && s.refusals.Allow(c.peer.source, s.spine.Clock()) {
+			s.spine.InvitationRefused(ctx, c.caller, person, err)
+		}
 		return nil, err
 	}
 	return &pb.AnswerInvitationResponse{Person: m.GetPerson(), State: state}, nil

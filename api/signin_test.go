@@ -135,6 +135,23 @@ func TestRefusedSignInsFillNoLogAndLockNobodyOut(t *testing.T) {
 	p.login("bob") // from the very same address
 }
 
+// TestGuessedCodesCannotFillTheLog: strangers have no more than a budget of events.
+func TestGuessedCodesCannotFillTheLog(t *testing.T) {
+	p := newPlane(t)
+	_, key := prooftest.NewKey(t)
+	guess := &pb.AnswerInvitationRequest{Person: "grace", PublicKey: key.Key().Public, Possession: "none"}
+	for range refusalsBurst + 10 {
+		guess.Code = enrol.NewSecret().Reveal()
+		_, err := p.visit(nil).auth().AnswerInvitation(t.Context(), guess)
+		code(t, "a guess", err, connect.CodePermissionDenied)
+	}
+	events, err := p.spine.Store.Query(t.Context()).Search(store.Filter{Kind: "invitation.refused"})
+	must(t, err)
+	if len(events) < refusalsBurst || len(events) >= refusalsBurst+10 {
+		t.Errorf("%d events of %d guesses", len(events), refusalsBurst+10)
+	}
+}
+
 func TestInvitation(t *testing.T) {
 	p := newPlane(t)
 	alice := p.login("alice")

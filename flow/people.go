@@ -176,7 +176,7 @@ func (s *Spine) Invitations(ctx context.Context, by brevet.Caller) ([]store.Invi
 const mostMisses = 5
 
 // AnswerInvitation offers a key with a one-time code, whose digest is given. The caller has not
-// signed in. Every flaw has one answer, so that codes cannot be told apart by guessing.
+// signed in. Every flaw has one answer, a Refused error, so that codes cannot be told apart by guessing.
 func (s *Spine) AnswerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
 	state, err := s.answerInvitation(ctx, by, digest, person, publicKey, possession)
 	if err == nil {
@@ -184,14 +184,18 @@ func (s *Spine) AnswerInvitation(ctx context.Context, by brevet.Caller, digest s
 	}
 	switch brevet.KindOf(err) {
 	case brevet.Refused, brevet.NotFound, brevet.Conflict:
-		event := s.failure("invitation.refused", "", by, "a one-time code was not accepted")
-		event.Subject = string(event.ID)
-		event.Detail = map[string]any{"source": by.Source.String(), "person": person, "error": err.Error()}
-		s.tell(ctx, event)
 		return "", brevet.Errorf(brevet.Refused, "this code was not accepted").Because(err).
 			WithHint("it may be mistyped, used, or too old: ask whoever invited you for a new one")
 	}
 	return "", err
+}
+
+// InvitationRefused tells of a one-time code that was not accepted. person is whom it was to be for.
+func (s *Spine) InvitationRefused(ctx context.Context, by brevet.Caller, person brevet.PersonID, why error) {
+	event := s.failure("invitation.refused", "", by, "a one-time code was not accepted")
+	event.Subject = string(event.ID)
+	event.Detail = map[string]any{"source": by.Source.String(), "person": person, "error": why.Error()}
+	s.tell(ctx, event)
 }
 
 // How an answered invitation stands.
@@ -201,15 +205,15 @@ const (
 )
 
 func (s *Spine) answerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
+	key, err := statement.ParseSSHKey(publicKey)
+	if err != nil {
+		return "", err // whether or not there is such a code
+	}
 	i, err := s.Store.Query(ctx).Invitation(digest)
 	if err != nil {
 		return "", err
 	}
 	v := s.view()
-	key, err := statement.ParseSSHKey(publicKey)
-	if err != nil {
-		return "", err
-	}
 	enrolment := statement.Enrolment{Person: i.Person, Key: key, Code: digest, Possession: possession}
 	_, err = enrolment.CheckPossession(s.Root)
 	switch {
