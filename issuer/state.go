@@ -73,7 +73,7 @@ func createState(dir string, name brevet.MachineID, now time.Time) (err error) {
 // openFile opens the database with one connection. An intent must survive a power cut, so every
 // commit is synchronous.
 func openFile(path string, query url.Values) (*sql.DB, error) {
-	for _, pragma := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "journal_size_limit(67108864)", "wal_autocheckpoint(8000)"} {
+	for _, pragma := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "journal_size_limit(67108864)"} {
 		query.Add("_pragma", pragma)
 	}
 	absolute, err := filepath.Abs(path)

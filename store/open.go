@@ -74,7 +74,6 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 		"synchronous(full)", // an intent survives a power cut
 		"foreign_keys(1)",
 		"journal_size_limit(67108864)", // a WAL that a long reader made grow shrinks again
-		"wal_autocheckpoint(8000)",     // 32 MB: a change writes some forty pages, mostly the same ones again
 		"cache_size(-8000)",            // 8 MB
 	}}
 	settings.Set("_txlock", "immediate") // the lock is taken where it can be waited for
