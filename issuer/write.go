@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/fault"
@@ -47,15 +48,20 @@ func (s *state) run() {
 	}
 }
 
-// gather takes what waits already, so that one synchronous commit serves all.
+// gather takes what waits already, and what callers bring that are about to run: it lets them go
+// first as long as that brings one more. So one synchronous commit serves many.
 func (s *state) gather(first *write) []*write {
 	batch := []*write{first}
-	for len(batch) < maxBatch {
+	for yielded := false; len(batch) < maxBatch; {
 		select {
 		case w := <-s.queue:
-			batch = append(batch, w)
+			batch, yielded = append(batch, w), false
 		default:
-			return batch
+			if yielded {
+				return batch
+			}
+			runtime.Gosched()
+			yielded = true
 		}
 	}
 	return batch

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -102,16 +103,21 @@ func (s *Store) write(ctx context.Context) {
 	}
 }
 
-// gather takes the changes that wait already. It does not wait for more: alone, a change is
-// committed at once; under load, the commit before it is what fills the batch.
+// gather takes the changes that wait already, and those of callers that are about to run: it lets them
+// go first as long as that brings one more. Alone, a change is committed at once; under load, the
+// commit before it and the callers that are awake fill the batch.
 func (s *Store) gather(first *change) []*change {
 	batch := []*change{first}
-	for len(batch) < maxBatch {
+	for yielded := false; len(batch) < maxBatch; {
 		select {
 		case next := <-s.changes:
-			batch = append(batch, next)
+			batch, yielded = append(batch, next), false
 		default:
-			return batch
+			if yielded {
+				return batch
+			}
+			runtime.Gosched()
+			yielded = true
 		}
 	}
 	return batch
