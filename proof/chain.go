@@ -281,7 +281,7 @@ func (s *State) machine(e Entry, m statement.Machine) error {
 	if len(versions) > 0 && versions[0].Use != m.Use {
 		return refuse("the use of %s is %s and cannot become %s", m.Name, versions[0].Use, m.Use).WithHint("give it another name")
 	}
-	next := machine{index: e.Index, Machine: m, keys: map[string]statement.MachineUse{}}
+	next := machine{index: e.Index, Machine: m, keys: map[string]statement.MachineKey{}}
 	for _, k := range m.Keys {
 		fingerprint, err := statement.Fingerprint(k.Key)
 		if err != nil {
@@ -294,12 +294,12 @@ func (s *State) machine(e Entry, m statement.Machine) error {
 			return refuse("key %s is of %s", fingerprint, versions[0].Person)
 		}
 		for _, old := range versions {
-			if use, ok := old.keys[fingerprint]; ok && use != k.Use {
-				return refuse("key %s was its %s key and cannot become its %s key", fingerprint, use, k.Use)
+			if was, ok := old.keys[fingerprint]; ok && was.Use != k.Use {
+				return refuse("key %s was its %s key and cannot become its %s key", fingerprint, was.Use, k.Use)
 			}
 		}
 		r.owners[fingerprint] = m.Name
-		next.keys[fingerprint] = k.Use
+		next.keys[fingerprint] = k
 	}
 	r.machines[m.Name] = append(slices.Clip(versions), next)
 	return nil

@@ -115,13 +115,8 @@ func (r *Roster) everyKeyOf(by, fingerprint string) (statement.Key, bool) {
 		}
 	}
 	for _, m := range r.machines[brevet.MachineID(by)] {
-		if m.keys[fingerprint] != statement.KeyStatement {
-			continue
-		}
-		for _, k := range m.Keys {
-			if f, err := statement.Fingerprint(k.Key); err == nil && f == fingerprint {
-				return k.Key, true
-			}
+		if k, ok := m.keys[fingerprint]; ok && k.Use == statement.KeyStatement {
+			return k.Key, true
 		}
 	}
 	return statement.Key{}, false

@@ -55,7 +55,7 @@ type ownership struct {
 type machine struct {
 	index int64
 	statement.Machine
-	keys map[string]statement.MachineUse // by fingerprint
+	keys map[string]statement.MachineKey // by fingerprint
 }
 
 // Org returns the id of the organisation's first root.
@@ -212,16 +212,12 @@ func (r *Roster) MachineOf(fingerprint string, use statement.MachineUse, at int6
 		return statement.Machine{}, statement.Key{}, refuse("key %s is of no machine of ours", brevet.Quote(fingerprint))
 	}
 	m, ok := r.machine(name, at)
-	if !ok || m.keys[fingerprint] == "" {
+	key, has := m.keys[fingerprint]
+	if !ok || !has {
 		return statement.Machine{}, statement.Key{}, refuse("key %s is no longer of %s", fingerprint, name)
 	}
-	if m.keys[fingerprint] != use {
-		return statement.Machine{}, statement.Key{}, refuse("key %s of %s is its %s key, not its %s key", fingerprint, name, m.keys[fingerprint], use)
+	if key.Use != use {
+		return statement.Machine{}, statement.Key{}, refuse("key %s of %s is its %s key, not its %s key", fingerprint, name, key.Use, use)
 	}
-	for _, k := range m.Keys {
-		if f, err := statement.Fingerprint(k.Key); err == nil && f == fingerprint {
-			return m.Machine, k.Key, nil
-		}
-	}
-	return statement.Machine{}, statement.Key{}, refuse("key %s is no longer of %s", fingerprint, name)
+	return m.Machine, key.Key, nil
 }
