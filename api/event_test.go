@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -184,6 +185,33 @@ func TestEveryChangeIsOneEvent(t *testing.T) {
 	d := &day{plane: p, gateway: p.gateways["gw-1"].gateway(), alice: p.login("alice"), carol: p.login("carol"), frank: p.login("frank")}
 	for _, a := range acts {
 		d.check(a)
+	}
+}
+
+// TestForgedChunksAreTold: a chunk that does not continue its recording is refused, nothing of it is
+// kept, and an event tells of it, once.
+func TestForgedChunksAreTold(t *testing.T) {
+	p := newPlane(t)
+	d := &day{plane: p, gateway: p.gateways["gw-1"].gateway(), bob: p.login("bob")}
+	r := d.ask(d.bob, "web-now")
+	d.session = p.session(r.GetGrant(), "gw-1")
+	must(t, second(d.gateway.BeginSession(t.Context(), &pb.BeginSessionRequest{Session: d.session})))
+	good, forged := d.record(d.session), d.record(d.session)
+	put := func(first int32, chunks ...[]byte) (*pb.PutChunksResponse, error) {
+		return d.gateway.PutChunks(t.Context(), &pb.PutChunksRequest{Session: d.session.GetId(), First: first, Chunks: chunks})
+	}
+	must(t, second(put(0, good[0])))
+	before := d.spine.Store.Size()
+	for range 2 {
+		code(t, "another recording's chunk", second(put(1, forged[1])), connect.CodeFailedPrecondition)
+	}
+	if told := d.since(before); len(told) != 1 || told[0].Kind != "recording.gap" || told[0].Actor != "gw-1" {
+		t.Errorf("told: %+v", told)
+	}
+	kept, err := put(1, good[1:]...)
+	must(t, err)
+	if !kept.GetRecording().GetComplete() {
+		t.Errorf("after that the good ones leave %v", kept.GetRecording())
 	}
 }
 

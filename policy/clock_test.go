@@ -46,6 +46,7 @@ func TestTimeWindows(t *testing.T) {
 		{"the day that Samoa skipped", "Pacific/Apia", `context.weekday == "fri"`, "2011-12-30T12:00:00Z", false},
 		{"UTC", "UTC", work, "2026-06-01T09:00:00Z", true},
 		{"1970", "UTC", `context.weekday == "thu" && context.hour == 0`, "1970-01-01T00:00:00Z", true},
+		{"a second after 32 bits of seconds are over", "UTC", `context.weekday == "tue" && context.hour == 3 && context.now > datetime("2038-01-19T03:14:07Z")`, "2038-01-19T03:14:08Z", true},
 		{"an instant", "Europe/Berlin", `context.now >= datetime("2026-12-24T00:00:00+0100")`, "2026-12-23T23:00:00Z", true},
 	}
 	for _, tt := range tests {
