@@ -2,6 +2,7 @@ package attack_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -109,19 +110,41 @@ func (v *visitor) approval(by brevet.PersonID, id string) statement.Approval {
 // signed signs an approval with the visitor's key, whatever it says.
 func (v *visitor) signed(a statement.Approval) []byte {
 	v.Helper()
-	payload, err := statement.Canonical(a)
+	return v.seal(statement.KindApproval, a)
+}
+
+// seal signs a payload without looking at it.
+func (v *visitor) seal(kind statement.Kind, p any) []byte {
+	v.Helper()
+	payload, err := statement.Canonical(p)
 	must(v, err)
-	e := statement.Envelope{PayloadType: statement.KindApproval.PayloadType(), Payload: payload}
+	e := statement.Envelope{PayloadType: kind.PayloadType(), Payload: payload}
 	must(v, e.Add(v.Context(), v.signer))
 	raw, err := e.Marshal()
 	must(v, err)
 	return raw
 }
 
+// create hands in a request that is signed, whatever it says.
+func (v *visitor) create(r statement.Request) error {
+	v.Helper()
+	_, err := v.requests.CreateRequest(v.Context(), &pb.CreateRequestRequest{Statement: v.seal(statement.KindRequest, r)})
+	return err
+}
+
 // approve hands in a signed approval.
 func (v *visitor) approve(raw []byte) error {
 	_, err := v.requests.Approve(v.Context(), &pb.ApproveRequest{Statement: raw})
 	return err
+}
+
+// yamlString quotes a name for a catalog, whatever is in it.
+func yamlString(s string) string {
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // of a string it is never
+	}
+	return string(quoted)
 }
 
 // says fails the test unless the error says so.

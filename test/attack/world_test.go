@@ -90,6 +90,11 @@ func (w *world) startServer() {
 // apply puts a catalog in force. Files that are given take the place of those of the same name.
 func (w *world) apply(files map[string]string) {
 	w.Helper()
+	w.tryApply(files).ok(w)
+}
+
+func (w *world) tryApply(files map[string]string) ran {
+	w.Helper()
 	kept, err := os.ReadFile(filepath.Join(w.data(), "catalog", "policies", "brevet.cedar"))
 	must(w, err)
 	fill := strings.NewReplacer("LOGIN", w.login, "ADDRESS", fmt.Sprintf("%q", w.host.Addr),
@@ -102,7 +107,7 @@ func (w *world) apply(files map[string]string) {
 	for name, text := range all {
 		must(w, os.WriteFile(filepath.Join(dir, name), []byte(fill.Replace(text)), 0o600))
 	}
-	w.as("alice", "apply", "-f", dir, "--yes", "--message", "for the test").ok(w)
+	return w.as("alice", "apply", "-f", dir, "--yes", "--message", "for the test")
 }
 
 // home is a person's, with a key in it.
@@ -273,6 +278,11 @@ func field(t testing.TB, text, pattern string) string {
 		t.Fatalf("no %q in:\n%s", pattern, text)
 	}
 	return m[1]
+}
+
+func port(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
 }
 
 // freePorts returns addresses that nobody listens at.
