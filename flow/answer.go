@@ -56,7 +56,9 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 		return RequestView{}, s.notAgreed(ctx, by, r, err)
 	}
 	if err := s.agree(ctx, by, r, raw, counted); err != nil {
-		return RequestView{}, err
+		if same, _ := s.answered(q, r, string(envelope.ID())); !same { // else it was handed in twice at once
+			return RequestView{}, err
+		}
 	}
 	return s.advanced(ctx, r.ID)
 }

@@ -80,6 +80,9 @@ func (s *Spine) takeIn(ctx context.Context, by brevet.Caller, raw []byte, envelo
 	}
 	r, index, err := s.begin(ctx, by, r, raw, bundle, weighed)
 	if err != nil {
+		if same, unknown := s.Store.Query(ctx).RequestOf(string(envelope.ID())); unknown == nil { // handed in twice at once
+			return s.viewOf(ctx, same)
+		}
 		return RequestView{}, err
 	}
 	if r.State != brevet.Ready {

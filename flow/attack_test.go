@@ -64,6 +64,33 @@ func TestTwoApproversAtOneInstant(t *testing.T) {
 	})
 }
 
+// TestTwiceAtOnceIsOnce: whoever hands in the same statement again, as a client whose connection broke
+// does, is told how it stands.
+func TestTwiceAtOnceIsOnce(t *testing.T) {
+	each(t, func(w *world) {
+		for range 5 {
+			raw := w.signed(w.Request("bob", "web-root"), w.Keys["bob"])
+			views, errs := make([]flow.RequestView, 4), make([]error, 4)
+			together := func(do func() (flow.RequestView, error)) {
+				var acts []func()
+				for i := range views {
+					acts = append(acts, func() { views[i], errs[i] = do() })
+				}
+				atOnce(acts...)
+				for i, err := range errs {
+					must(w.t, err)
+					if views[i].ID != views[0].ID {
+						w.t.Fatalf("it became %s and %s", views[0].ID, views[i].ID)
+					}
+				}
+			}
+			together(func() (flow.RequestView, error) { return w.spine.Ask(context.Background(), w.as("bob"), raw) })
+			yes := w.signed(w.approval("carol", views[0], 0), w.Keys["carol"])
+			together(func() (flow.RequestView, error) { return w.spine.Approve(context.Background(), w.as("carol"), yes) })
+		}
+	})
+}
+
 func TestApproveWhileCancelling(t *testing.T) {
 	each(t, func(w *world) {
 		for range 10 {
