@@ -111,6 +111,12 @@ func TestHostileEdits(t *testing.T) {
 				if len(answer.Bundles) != 0 {
 					w.t.Fatal("the gateway is shown a grant")
 				}
+				before := w.count(tt.seen, given)
+				_, err = w.spine.Lookup(context.Background(), gateway, w.bobsWant("root"))
+				must(w.t, err)
+				if again := w.count(tt.seen, given); again != before {
+					w.t.Errorf("whoever tries to get in fills the log: %d events, and then %d", before, again)
+				}
 				view := map[string]flow.RequestView{"waiting": waiting, "given": given}[tt.of]
 				if _, told := w.told(tt.seen, view); !told {
 					w.t.Errorf("no %s event tells of it; the request is %s: %q", tt.seen, w.request(view).State, w.request(view).Why)

@@ -49,7 +49,7 @@ func (s *Spine) Lookup(ctx context.Context, by brevet.Caller, want Want) (Answer
 		return a, nil
 	}
 	q := s.Store.Query(ctx)
-	grants, err := q.Grants(store.GrantFilter{State: brevet.Live, Person: key.Person, Holder: by.Machine, Newest: true})
+	grants, err := q.Grants(store.GrantFilter{State: brevet.Live, Person: key.Person, Holder: by.Machine, Newest: true, Page: store.Page{Limit: store.MaxPage}})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -80,7 +80,7 @@ func gives(g brevet.Grant, want Want, now time.Time) bool {
 	return slices.Contains(g.Targets, want.Target) && slices.Contains(g.Logins, want.Login) && g.To.After(now)
 }
 
-// mismatch tells of a grant that its row says is live, and that cannot be proven.
+// mismatch tells, once, of a grant that its row says is live, and that cannot be proven.
 func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
 	if kind := brevet.KindOf(cause); kind != brevet.Refused && kind != brevet.NotFound {
 		s.Log.WarnContext(ctx, "a live grant cannot be shown", "grant", g.ID, "error", cause)
@@ -89,6 +89,10 @@ func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
 	now, err := s.Store.Query(ctx).Grant(g.ID)
 	if err != nil || now.State != brevet.Live {
 		return // it was revoked just now: no mismatch
+	}
+	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: "log.mismatch", Grant: g.ID, Limit: 1})
+	if err == nil && len(told) > 0 {
+		return // each try to get in would tell it again
 	}
 	message, _ := brevet.MessageOf(cause)
 	event := s.onGrant(s.failure("log.mismatch", "", s.self(), string(g.ID)+" is live by its row, and cannot be proven: "+message), g)
