@@ -301,6 +301,26 @@ func TestAChainThatForksIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnUnsignedCatalogIsNotLookedInto: whoever may not put it in force cannot have the server work at it.
+func TestAnUnsignedCatalogIsNotLookedInto(t *testing.T) {
+	w := onSQLite(t)
+	manifest := []byte("not even a manifest")
+	head, number := w.spine.State().Catalog.Head()
+	raw := w.signed(statement.Catalog{
+		Header: w.Header(time.Hour), Link: statement.Link{Number: number + 1, Previous: head}, Manifest: catalog.Digest(manifest), Message: "mine",
+	}, w.Keys["bob"])
+	_, err := w.spine.ApplyCatalog(t.Context(), w.as("bob"), raw, manifest)
+	refused(t, err, brevet.Refused, "0 of the 1 persons")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.spine.PlanCatalog(t.Context(), w.as("bob"), manifest); brevet.KindOf(err) == brevet.Limited {
+		t.Errorf("nobody else plans: %v", err)
+	}
+	if _, err := w.spine.PlanCatalog(ctx, w.as("alice"), manifest); brevet.KindOf(err) == brevet.Limited {
+		t.Errorf("alice administers the catalog, and waits: %v", err)
+	}
+}
+
 // TestManyAppendAtOnce: of those that would all be next in a chain one is, and the log can still be followed.
 func TestManyAppendAtOnce(t *testing.T) {
 	each(t, func(w *world) {

@@ -8,6 +8,7 @@ import (
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/catalog"
 	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/statement"
 	"github.com/brevet-pim/brevet/store"
 )
@@ -48,8 +49,21 @@ type Plan struct {
 	Previous string // id of the one that it must follow
 }
 
-// PlanCatalog tells what a manifest would change, and what is odd about it.
-func (s *Spine) PlanCatalog(_ context.Context, _ brevet.Caller, manifest []byte) (Plan, error) {
+// PlanCatalog tells what a manifest would change, and what is odd about it. Anybody may ask; those who
+// do not administer the catalog are answered one after the other, since it is much work.
+func (s *Spine) PlanCatalog(ctx context.Context, by brevet.Caller, manifest []byte) (Plan, error) {
+	if s.view().administers(by, policy.SystemCatalog) != nil {
+		select {
+		case s.planning <- struct{}{}:
+			defer func() { <-s.planning }()
+		case <-ctx.Done():
+			return Plan{}, brevet.Errorf(brevet.Limited, "others have their plans made").WithHint("try again in a moment")
+		}
+	}
+	return s.plan(manifest)
+}
+
+func (s *Spine) plan(manifest []byte) (Plan, error) {
 	next, err := catalog.Parse(manifest)
 	if err != nil {
 		return Plan{}, err
@@ -106,7 +120,11 @@ func (s *Spine) ApplyCatalog(ctx context.Context, by brevet.Caller, raw, manifes
 	if s.view().Catalog.Knows(envelope.ID()) {
 		return s.Catalog(ctx, by)
 	}
-	plan, err := s.PlanCatalog(ctx, by, manifest)
+	v := s.view()
+	if err := v.Follows(proof.Pending(envelope, v.size)); err != nil { // before the work of looking into it
+		return CatalogView{}, err
+	}
+	plan, err := s.plan(manifest)
 	if err != nil {
 		return CatalogView{}, err
 	}

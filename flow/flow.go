@@ -49,6 +49,8 @@ type Spine struct {
 	alive  aliveGrants
 	urgent urgent
 
+	planning chan struct{} // held by whoever has a plan made, of those who wait their turn
+
 	mu       sync.Mutex    // guards what follows
 	state    *proof.State  // what the followed part of the log adds up to
 	followed int64         // leaves of the log that state and issuer have taken in

@@ -24,7 +24,7 @@ var trusted = []string{
 // lead from it, or a statement in it that was changed, is an error that names it: a server
 // that cannot tell who may do what does not start.
 func (s *Spine) Begin(ctx context.Context) error {
-	s.moved = make(chan struct{})
+	s.moved, s.planning = make(chan struct{}), make(chan struct{}, 1)
 	var size int64
 	var entries []proof.Entry
 	var manifests map[string][]byte

@@ -52,6 +52,16 @@ func (s *State) Extend(manifests map[string][]byte, entries ...Entry) (*State, e
 	return next, nil
 }
 
+// Follows returns nil if the statement may stand next in its chain: its place and its signatures, and
+// not what a manifest says. It costs little, whoever sent it. A revocation is of no chain.
+func (s *State) Follows(e Entry) error {
+	if kind, err := e.Envelope.Kind(); err != nil || kind == statement.KindRevocation {
+		return refuse("it is of no chain").Because(err)
+	}
+	_, err := s.extendTo(nil, []Entry{e})
+	return err
+}
+
 // extendTo is Extend, but no manifest need be there.
 func (s *State) extendTo(manifests map[string][]byte, entries []Entry) (*State, error) {
 	next := &State{Roster: s.Roster, Catalog: s.Catalog, Revoked: s.Revoked}
