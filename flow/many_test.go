@@ -65,6 +65,28 @@ func TestSuspensionEndsHoweverMany(t *testing.T) {
 	}))
 }
 
+// TestEverySessionIsCounted: a gateway with more sessions than fit on a page is shown with all of them.
+func TestEverySessionIsCounted(t *testing.T) {
+	w := onSQLite(t)
+	session := newSession(w, w.granted())
+	event := brevet.Event{Kind: "clock.jumped", Subject: "server", At: w.clock(), Actor: gateway, Outcome: "success", Message: "many"}
+	_, err := w.store.Change(t.Context(), func(t *store.Tx) ([]brevet.Event, error) {
+		for range morePages {
+			session.ID = brevet.NewSessionID(w.clock())
+			if err := t.AddSession(session); err != nil {
+				return nil, err
+			}
+		}
+		return []brevet.Event{event}, nil
+	})
+	must(t, err)
+	for _, m := range must1(w.spine.Machines(t.Context(), w.as("alice")))(t) {
+		if want := map[brevet.MachineID]int{"gw-1": morePages}[m.ID]; m.Sessions != want {
+			t.Errorf("%s has %d sessions, want %d", m.ID, m.Sessions, want)
+		}
+	}
+}
+
 // untilWritten is a context that ends as soon as something is written: its caller goes away then.
 type untilWritten struct {
 	context.Context

@@ -109,6 +109,10 @@ func (s *Spine) Machines(ctx context.Context, by brevet.Caller) ([]MachineView, 
 	if err != nil {
 		return nil, err
 	}
+	live, err := q.CountLiveBy()
+	if err != nil {
+		return nil, err
+	}
 	seen := map[brevet.MachineID]store.Heartbeat{}
 	for _, b := range beats {
 		seen[b.Machine] = b
@@ -117,13 +121,8 @@ func (s *Spine) Machines(ctx context.Context, by brevet.Caller) ([]MachineView, 
 	var views []MachineView
 	for _, use := range []statement.MachineUse{statement.MachineGateway, statement.MachineIssuer, statement.MachineLog, statement.MachineRecorder} {
 		for _, m := range v.Roster.Machines(use, v.size) {
-			view := MachineView{ID: m.Name, Use: string(m.Use), SeenAt: seen[m.Name].At}
+			view := MachineView{ID: m.Name, Use: string(m.Use), SeenAt: seen[m.Name].At, Sessions: live[m.Name]}
 			_, view.Connected = connected[m.Name]
-			live, err := q.Sessions(store.SessionFilter{Machine: m.Name, Live: true, Page: store.Page{Limit: store.MaxPage}})
-			if err != nil {
-				return nil, err
-			}
-			view.Sessions = len(live)
 			views = append(views, view)
 		}
 	}

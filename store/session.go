@@ -69,6 +69,18 @@ func (q *Query) CountLive() (int, error) {
 	return one(q, value[int], "select count(*) from sessions where ended_at = 0")
 }
 
+// CountLiveBy returns how many sessions go on at each machine that has any.
+func (q *Query) CountLiveBy() (map[brevet.MachineID]int, error) {
+	counts := map[brevet.MachineID]int{}
+	_, err := list(q, func(row scanner) (n int, err error) {
+		var machine brevet.MachineID
+		err = row.Scan(&machine, &n)
+		counts[machine] = n
+		return n, err
+	}, "select machine, count(*) from sessions where ended_at = 0 group by machine")
+	return counts, err
+}
+
 // AddSession writes a session that begins. Whether its grant is live, the caller has checked
 // in the same change.
 func (t *Tx) AddSession(s brevet.Session) error {
