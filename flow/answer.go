@@ -52,12 +52,12 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 	}
 	v = s.view() // which now has the request and the answers before this one
 	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, &s.memory)
-	if err != nil {
-		return RequestView{}, s.notAgreed(ctx, by, r, err)
+	if err == nil {
+		err = s.agree(ctx, by, r, raw, counted)
 	}
-	if err := s.agree(ctx, by, r, raw, counted); err != nil {
+	if err != nil {
 		if same, _ := s.answered(q, r, string(envelope.ID())); !same { // else it was handed in twice at once
-			return RequestView{}, err
+			return RequestView{}, s.notAgreed(ctx, by, r, err)
 		}
 	}
 	return s.advanced(ctx, r.ID)
