@@ -250,6 +250,9 @@ func TestANoEndsTheRequest(t *testing.T) {
 			}
 			_, err = w.approve("dave", r, 0)
 			refused(t, err, brevet.Conflict, "already")
+			if may := got.Stages[0].MayApprove; len(may) > 0 {
+				t.Errorf("%v could still agree, as it says", may)
+			}
 		})
 	}
 	w := onSQLite(t)

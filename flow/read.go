@@ -56,7 +56,7 @@ func (v view) request(r brevet.Request, approvals []brevet.Approval, envelope []
 	return view
 }
 
-// stages tells who must agree to a request, who has, and who could.
+// stages tells who must agree to a request, or to one that nobody has made yet; who has, and who could.
 func (v view) stages(r brevet.Request, answers []brevet.Approval) []StageView {
 	compiled, err := v.Catalog.InForce()
 	if err != nil {
@@ -70,6 +70,9 @@ func (v view) stages(r brevet.Request, answers []brevet.Approval) []StageView {
 			if a.Agreed && a.Stage == i {
 				views[i].ApprovedBy = append(views[i].ApprovedBy, a.By)
 			}
+		}
+		if r.State != brevet.Waiting && r.State != "" { // nobody could agree any more
+			continue
 		}
 		for _, person := range v.members(stage.Group) {
 			answered := slices.ContainsFunc(answers, func(a brevet.Approval) bool { return a.Agreed && a.By == person })
