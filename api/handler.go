@@ -104,7 +104,7 @@ const compressFrom = 1 << 10
 
 func (m *Middleware) options(closing <-chan struct{}) connect.HandlerOption {
 	return connect.WithHandlerOptions(
-		connect.WithInterceptors(answers{m.Identify, m.Clock, m.Log, closing}),
+		connect.WithInterceptors(answers{m.Identify, m.Clock, m.Log, closing}, newShares()),
 		connect.WithRecover(recovered),
 		connect.WithCodec(strictJSON{jsonName}),
 		connect.WithCodec(strictJSON{jsonCharsetName}),
