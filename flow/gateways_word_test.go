@@ -42,3 +42,22 @@ func TestAFailureIsNoAnswerToAConfirmation(t *testing.T) {
 		t.Errorf("told %v", err)
 	}
 }
+
+// TestASessionIsEndedOnce: whoever has it ended again is told why it ends, and the log only once.
+func TestASessionIsEndedOnce(t *testing.T) {
+	w := onSQLite(t)
+	r := w.granted()
+	session := newSession(w, r)
+	session.Login = "deploy"
+	must(t, w.spine.BeginSession(t.Context(), gateway, session))
+	for _, reason := range []string{"by mistake", "again", "again"} {
+		view, err := w.spine.KillSession(t.Context(), w.as("bob"), string(session.ID), reason)
+		must(t, err)
+		if view.EndReason != "bob ended this session: by mistake" {
+			t.Errorf("it ends since %s", view.EndReason)
+		}
+	}
+	if n := w.count("session.killed", r); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}

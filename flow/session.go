@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func (s *Spine) BeginSession(ctx context.Context, by brevet.Caller, session brev
 		return []brevet.Event{event}, t.AddSession(session)
 	})
 	fault.Point("flow.session.begun")
-	if err == errOvertaken {
+	if errors.Is(err, errOvertaken) {
 		return nil
 	}
 	return err
@@ -219,7 +220,8 @@ func (s *Spine) onSession(e brevet.Event, session brevet.Session, g brevet.Grant
 	return e
 }
 
-// KillSession has one session ended; its grant stays. Everybody may end their own.
+// KillSession has one session ended; its grant stays. Everybody may end their own. Of one that is to
+// end already, the first reason stays, and nothing more is told.
 func (s *Spine) KillSession(ctx context.Context, by brevet.Caller, id, reason string) (SessionView, error) {
 	v := s.view()
 	session, g, err := s.findSession(s.Store.Query(ctx), v, by, id)
@@ -243,13 +245,19 @@ func (s *Spine) KillSession(ctx context.Context, by brevet.Caller, id, reason st
 	}
 	event := s.onSession(s.event("session.killed", string(session.ID), by, why), session, g)
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		if session, err = t.Session(session.ID); err != nil {
+			return nil, err
+		}
+		if session.EndedAt.IsZero() && session.EndReason != "" {
+			return nil, errOvertaken // its gateway is at it
+		}
+		session.EndReason = why
 		return []brevet.Event{event}, t.AskEnd(session.ID, why)
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errOvertaken) {
 		return SessionView{}, err
 	}
 	s.Hub.Wake(session.Machine)
-	session.EndReason = why
 	return s.sessionView(session, g.To), nil
 }
 
