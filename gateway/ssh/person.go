@@ -24,6 +24,7 @@ type person struct {
 	admission gateway.Admission
 	target    *dialing
 	sessions  sync.WaitGroup
+	swept     sync.Once
 
 	mu           sync.Mutex // guards what follows
 	open         int
@@ -93,7 +94,7 @@ func (p *person) channel(c gossh.NewChannel) {
 	}
 	p.sessions.Go(func() {
 		defer p.exit()
-		s := &session{person: p, down: down, stderr: make(chan struct{}, 1), closed: make(chan struct{}), outcome: make(chan string, 1)}
+		s := &session{person: p, down: down, stderr: make(chan struct{}, 1), closed: make(chan struct{}), left: make(chan struct{}), outcome: make(chan string, 1)}
 		s.serve(requests)
 	})
 }

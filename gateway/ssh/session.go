@@ -30,6 +30,8 @@ type session struct {
 
 	live    *gateway.Session
 	up      gossh.Channel // towards the target
+	hungUp  bool          // by the target when up closes: it gave a terminal
+	left    chan struct{} // closed when the target has closed its end: the command has ended
 	over    atomic.Bool   // nothing is passed on any more
 	closing sync.Once     // closes what follows
 	closed  chan struct{} // down is closed, by us
@@ -112,7 +114,8 @@ func (s *session) open(c setup, start *gossh.Request) (gossh.Channel, <-chan *go
 		_, _ = up.SendRequest("env", false, gossh.Marshal(v))
 	}
 	if c.pty != nil {
-		if ok, err := up.SendRequest("pty-req", true, c.pty); err == nil && !ok {
+		given, err := up.SendRequest("pty-req", true, c.pty)
+		if s.hungUp = given; err == nil && !given {
 			s.live.NoTerminal()
 			s.tell("Brevet: " + s.targetName() + " gives no terminal.")
 		}
@@ -255,6 +258,7 @@ func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitG
 		}
 		_ = r.Reply(false, nil)
 	}
+	close(s.left)
 	outputs.Wait()
 	s.outcome <- s.ended(end)
 	if !s.over.Load() {
@@ -328,11 +332,14 @@ func (s *session) resize(payload []byte) {
 // cut ends the session at once: first the target, then the person, who is told why.
 func (s *session) cut() {
 	s.over.Store(true)
-	busy := &s.person.server.busy
-	busy.Go(func() {
-		// sshd leaves a command without a terminal running when its channel closes.
+	sweep := s.outlives() && s.person.target.held.take()
+	s.person.server.busy.Go(func() {
 		_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))
 		s.up.Close()
+		if sweep {
+			defer s.person.target.held.release()
+			s.sweep()
+		}
 	})
 	said := s.await(func() { s.goodbye(context.Cause(s.live.Context())) })
 	if !within(said, s.patience()) && !within(s.await(s.hangUp), patience) {

@@ -27,6 +27,7 @@ type dialing struct {
 	conn gossh.Conn
 	err  error // for the person
 	sock *socket
+	held hold // sock
 }
 
 // wait returns the connection to the target once it is there.
@@ -72,7 +73,7 @@ func (s *Server) connect(ctx context.Context, a gateway.Admission, d *dialing) e
 	}
 	keepTCPAlive(c)
 	sock := newSocket(c, &s.buffers, func(error) {})
-	stop := context.AfterFunc(ctx, func() { sock.Close() })
+	stop := context.AfterFunc(ctx, func() { d.held.end(func() { sock.Close() }) })
 	defer stop()
 	defer sock.Close()
 	if err := sock.SetReadDeadline(time.Now().Add(connectWithin)); err != nil {

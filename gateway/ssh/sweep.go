@@ -1,0 +1,99 @@
+package ssh
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// sshd hangs up a terminal when its channel closes, but leaves a command that has none running. It can
+// be asked to send that a signal, and does not for root (session_signal_req in OpenSSH's session.c: it
+// "requires privilege separation"). So after the end of a grant, what does not go by itself is ended by
+// a command of Brevet's own, on the same connection, as the same account.
+
+// sweepCommand ends the other commands that sshd runs for this connection. Each leads a process group,
+// and is a child of the process of sshd's that also runs this one. Login shells of every kind can exec.
+const sweepCommand = `exec /bin/sh -c '` +
+	`others() { ps -A -o pid= -o ppid= | while read -r p parent; do if [ "$parent" = "$PPID" ] && [ "$p" != $$ ]; then echo "$p"; fi; done; }; ` +
+	`for signal in TERM KILL; do left=$(others); [ -n "$left" ] || exit 0; for p in $left; do kill -s $signal -- "-$p"; done; sleep 1; done'`
+
+const (
+	sweepAfter  = time.Second     // for a command to end by itself
+	sweepWithin = 5 * time.Second // for the target to do it
+)
+
+// sweep ends what the session has left running on its target, if that outlives its channel and the
+// grant is over. Sessions that share the connection are over as well then, and one sweep is for all.
+func (s *session) sweep() {
+	if within(s.left, sweepAfter) {
+		return
+	}
+	s.person.swept.Do(func() {
+		if err := s.person.target.sweep(); err != nil {
+			s.person.server.log().WarnContext(s.person.ctx, "a command may run on at the target", "target", s.targetName(), "session", s.live.ID, "error", err)
+		}
+	})
+}
+
+// outlives reports whether what the session runs may outlive its end, and nobody would be left who may
+// have it there.
+func (s *session) outlives() bool { return !s.hungUp && s.person.over() }
+
+// sweep runs sweepCommand. A target that does not do it in time loses the connection.
+func (d *dialing) sweep() error {
+	late := time.AfterFunc(sweepWithin, func() { d.sock.Close() })
+	defer late.Stop()
+	channel, requests, err := d.conn.OpenChannel("session", nil)
+	if err != nil {
+		return err
+	}
+	defer channel.Close()
+	if ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{sweepCommand})); err != nil || !ok {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, channel); err != nil {
+		return err
+	}
+	for r := range requests {
+		_ = r.Reply(false, nil)
+	}
+	return nil
+}
+
+// hold keeps something open as long as somebody needs it. Its zero value is open.
+type hold struct {
+	mu     sync.Mutex // guards what follows
+	needed int
+	close  func() // once ended
+}
+
+// take reports whether it is still open, and then keeps it so until release.
+func (h *hold) take() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.close != nil {
+		return false
+	}
+	h.needed++
+	return true
+}
+
+func (h *hold) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.needed--; h.needed == 0 && h.close != nil {
+		h.close()
+	}
+}
+
+// end has it closed as soon as nobody needs it.
+func (h *hold) end(by func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.close = by
+	if h.needed == 0 {
+		by()
+	}
+}
