@@ -54,23 +54,12 @@ func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (breve
 	if err != nil {
 		return brevet.RecordingState{}, err
 	}
-	for i, chunk := range chunks {
-		index := first + i
-		h, _, err := parseHead(chunk)
-		if err != nil {
-			return brevet.RecordingState{}, err
-		}
-		if h.session != session || int(h.index) != index || h.previous != chain || h.before != before {
-			return brevet.RecordingState{}, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", index, session)
-		}
-		if h.last && i != len(chunks)-1 {
-			return brevet.RecordingState{}, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", index, session)
-		}
-		if err := s.keep(dir, session, index, chunk); err != nil {
-			return brevet.RecordingState{}, err
-		}
-		chain = follow(chain, chunk)
-		before += uint64(len(chunk))
+	sound, flaw := following(session, first, chunks, chain, before)
+	if err := s.keep(dir, session, first, chunks[:sound]); err != nil {
+		return brevet.RecordingState{}, err
+	}
+	if flaw != nil {
+		return brevet.RecordingState{}, flaw
 	}
 	// What is delivered is nearly always the newest, and then nothing needs to be counted.
 	next := first + len(chunks)
@@ -78,6 +67,27 @@ func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (breve
 		return s.State(session)
 	}
 	return stateOf(next, chunks[len(chunks)-1])
+}
+
+// following returns how many of the chunks, the first of which has the given index, follow what
+// stands before them, and what is wrong with the next one.
+func following(session brevet.SessionID, first int, chunks [][]byte, chain Hash, before uint64) (int, error) {
+	for i, chunk := range chunks {
+		index := first + i
+		h, _, err := parseHead(chunk)
+		if err != nil {
+			return i, err
+		}
+		if h.session != session || int(h.index) != index || h.previous != chain || h.before != before {
+			return i, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", index, session)
+		}
+		if h.last && i != len(chunks)-1 {
+			return i, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", index, session)
+		}
+		chain = follow(chain, chunk)
+		before += uint64(len(chunk))
+	}
+	return len(chunks), nil
 }
 
 // Cut notes that the recording ends after so many chunks, without its End, and why. It may
@@ -225,28 +235,46 @@ func (s *Store) tail(session brevet.SessionID, index int) (Hash, uint64, error) 
 	return follow(h.previous, chunk), h.before + uint64(len(chunk)), nil
 }
 
-// keep writes one chunk, or finds the same one there.
-func (s *Store) keep(dir string, session brevet.SessionID, index int, chunk []byte) error {
-	path := filepath.Join(dir, chunkName(index))
-	if _, err := os.Lstat(filepath.Join(dir, cutFile)); err == nil {
-		if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, chunk) {
-			return nil
+// keep writes chunks, or finds the same ones there.
+func (s *Store) keep(dir string, session brevet.SessionID, first int, chunks [][]byte) error {
+	if len(chunks) == 0 {
+		return nil
+	}
+	_, cut := os.Lstat(filepath.Join(dir, cutFile))
+	files := make([]seal.NewFile, len(chunks))
+	for i, chunk := range chunks {
+		files[i] = seal.NewFile{Name: chunkName(first + i), Data: chunk}
+		if cut != nil {
+			continue
 		}
-		return brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, index)
+		if same, err := holds(dir, files[i]); err != nil || !same {
+			return brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, first+i).Because(err)
+		}
 	}
-	err := seal.CreateFile(path, chunk)
-	if !errors.Is(err, fs.ErrExist) {
-		return err
+	if cut == nil {
+		return nil
 	}
-	there, err := os.ReadFile(path)
+	there, err := seal.CreateFiles(dir, files)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(there, chunk) {
-		return brevet.Errorf(brevet.Conflict, "another chunk %d of %s is kept already", index, session).
-			WithHint("two gateways record one session, or somebody forges: look at the audit log")
+	for _, i := range there {
+		same, err := holds(dir, files[i])
+		if err != nil {
+			return err
+		}
+		if !same {
+			return brevet.Errorf(brevet.Conflict, "another chunk %d of %s is kept already", first+i, session).
+				WithHint("two gateways record one session, or somebody forges: look at the audit log")
+		}
 	}
 	return nil
+}
+
+// holds reports whether the directory has exactly that file.
+func holds(dir string, file seal.NewFile) (bool, error) {
+	there, err := os.ReadFile(filepath.Join(dir, file.Name))
+	return err == nil && bytes.Equal(there, file.Data), err
 }
 
 // Recording is the chunks of one session in a directory. It is a Source.

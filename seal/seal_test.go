@@ -279,3 +279,25 @@ func FuzzOpen(f *testing.F) {
 		k.Stale(sealed)
 	})
 }
+
+func TestCreateFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := seal.CreateFile(filepath.Join(dir, "b"), []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	there, err := seal.CreateFiles(dir, []seal.NewFile{{Name: "a", Data: []byte("1")}, {Name: "b", Data: []byte("2")}, {Name: "c", Data: []byte("3")}})
+	if err != nil || len(there) != 1 || there[0] != 1 {
+		t.Fatalf("there already: %v, %v", there, err)
+	}
+	for name, want := range map[string]string{"a": "1", "b": "first", "c": "3"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s holds %q, %v; want %q", name, got, err, want)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
+		t.Errorf("%d files are left, want 3", len(entries))
+	}
+	if _, err := seal.CreateFiles(filepath.Join(dir, "none"), []seal.NewFile{{Name: "a"}}); err == nil {
+		t.Error("files were made in a folder that there is not")
+	}
+}
