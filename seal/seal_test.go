@@ -282,10 +282,10 @@ func FuzzOpen(f *testing.F) {
 
 func TestCreateFiles(t *testing.T) {
 	dir := t.TempDir()
-	if err := seal.CreateFile(filepath.Join(dir, "b"), []byte("first")); err != nil {
+	if err := CreateFile(filepath.Join(dir, "b"), []byte("first")); err != nil {
 		t.Fatal(err)
 	}
-	there, err := seal.CreateFiles(dir, []seal.NewFile{{Name: "a", Data: []byte("1")}, {Name: "b", Data: []byte("2")}, {Name: "c", Data: []byte("3")}})
+	there, err := CreateFiles(dir, []NewFile{{Name: "a", Data: []byte("1")}, {Name: "b", Data: []byte("2")}, {Name: "c", Data: []byte("3")}})
 	if err != nil || len(there) != 1 || there[0] != 1 {
 		t.Fatalf("there already: %v, %v", there, err)
 	}
@@ -297,7 +297,7 @@ func TestCreateFiles(t *testing.T) {
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("%d files are left, want 3", len(entries))
 	}
-	if _, err := seal.CreateFiles(filepath.Join(dir, "none"), []seal.NewFile{{Name: "a"}}); err == nil {
+	if _, err := CreateFiles(filepath.Join(dir, "none"), []NewFile{{Name: "a"}}); err == nil {
 		t.Error("files were made in a folder that there is not")
 	}
 }
