@@ -25,7 +25,7 @@ func opening(largest uint32) []byte {
 	return append([]byte{msgChannelOpen}, gossh.Marshal(struct {
 		Kind                  string
 		Ours, Window, Largest uint32
-	}{"x", 0, 1 << 20, largest})...)
+	}{strings.Repeat("x", 1000), 0, 1 << 20, largest})...)
 }
 
 func text(s string) []byte { return gossh.Marshal(struct{ Text string }{s}) }
@@ -69,7 +69,7 @@ func TestWhatNoClientSends(t *testing.T) {
 		{"messages of the login", false, func(uint32) []byte { return append([]byte{msgUserAuth}, text("root")...) }, false},
 		{"an empty message", false, func(uint32) []byte { return nil }, true},
 		{"ends again and again", true, func(c uint32) []byte { return message(msgChannelEOF, c) }, false},
-		{"requests for no channel", false, func(uint32) []byte { return message(msgChannelRequest, 9, append(text("exec"), 1)...) }, false},
+		{"requests for no channel", false, func(uint32) []byte { return message(msgChannelRequest, 9, append(text(many[:1000]), 1)...) }, false},
 		{"channels of an unknown kind", false, func(uint32) []byte { return opening(1 << 15) }, true},
 		{"channels with packets of nothing", false, func(uint32) []byte { return opening(0) }, false},
 		{"requests of an unknown kind", false, func(uint32) []byte { return append(append([]byte{msgGlobalRequest}, text("x")...), 1) }, true},

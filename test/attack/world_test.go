@@ -18,19 +18,34 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
 	gossh "golang.org/x/crypto/ssh"
 
-	"github.com/brevet-pim/brevet/cli"
-	"github.com/brevet-pim/brevet/server"
 	"github.com/brevet-pim/brevet/test/testenv"
 )
 
-// TestMain puts the product's own binary on the PATH: this test's, which becomes it by its name.
+// TestMain puts the product's own binary on the PATH, as it is built for people.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"brevet": func() { os.Exit(cli.Run(cli.New("test", server.Commands("test")...))) },
-	})
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "brevet-attack-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "brevet"), "../../cmd/brevet")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	if err := os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // patience bounds each wait. Real seconds are not asserted: it is for tests that hang.
