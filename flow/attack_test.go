@@ -350,17 +350,27 @@ func TestManyAppendAtOnce(t *testing.T) {
 
 // TestClockSetBack: no grant lives longer for it, and the jump is told.
 func TestClockSetBack(t *testing.T) {
-	w := onSQLite(t)
-	r := w.granted()
-	w.wait(-time.Hour)
-	waitForEvent(t, w, "clock.jumped")
-	answer, err := w.spine.Lookup(t.Context(), gateway, w.bobsWant("deploy"))
-	must(t, err)
-	if len(answer.Bundles) > 0 && w.grant(r).To.After(w.clock().Add(2*time.Hour)) {
-		t.Error("the grant was lengthened")
+	for name, back := range map[string]func(now time.Time) time.Duration{
+		"by an hour": func(time.Time) time.Duration { return time.Hour },
+		"to 1970":    func(now time.Time) time.Duration { return now.Sub(time.Unix(60, 0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := onSQLite(t)
+			r := w.granted()
+			end, by := w.grant(r).To, back(w.clock())
+			w.wait(-by)
+			waitForEvent(t, w, "clock.jumped")
+			_, err := w.spine.Ask(t.Context(), w.as("bob"), w.signed(w.Request("bob", "web-now"), w.Keys["bob"]))
+			if now := w.grant(r).To; !now.Equal(end) {
+				t.Errorf("the grant ends at %s, and was to end at %s", now, end)
+			}
+			if grants, listed := w.store.Query(t.Context()).Grants(store.GrantFilter{Open: true}); listed != nil || len(grants) != 1 {
+				t.Errorf("with such a clock there are the grants %v, %v; asking said %v", grants, listed, err)
+			}
+			w.wait(by + time.Hour)
+			waitUntil(t, w, r, func(v flow.RequestView) bool { return v.GrantState == brevet.Ending })
+		})
 	}
-	w.wait(2 * time.Hour)
-	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.GrantState == brevet.Ending })
 }
 
 func waitForEvent(t *testing.T, w *world, kind string) {
