@@ -82,7 +82,7 @@ func (p *plane) run(dir string, c issuer.Config) {
 	must(p.t, err)
 	p.spine = &flow.Spine{
 		Store: kept, Issuer: signs, Root: p.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(dir, "recordings")},
-		Recorder: recorder, Server: "server", Clock: time.Now, Log: log,
+		Recorder: recorder, Server: prooftest.LogName, Signer: p.LogStatements, Clock: time.Now, Log: log,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	must(p.t, p.spine.Begin(ctx))

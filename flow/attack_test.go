@@ -279,6 +279,9 @@ func TestTakingAwayEndsGrants(t *testing.T) {
 			} else if g.EndReason == "" {
 				t.Error("nobody is told why it ended")
 			}
+			if _, err := w.issuer.Status(t.Context(), r.Grant); err == nil {
+				t.Error("the issuer still stands for it, so an edited row would open the target")
+			}
 		})
 	}
 }

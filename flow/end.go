@@ -42,7 +42,9 @@ func (s *Spine) Revoke(ctx context.Context, by brevet.Caller, raw []byte, wait t
 		end.reason = fmt.Sprintf("%s revoked it", by.Person)
 	}
 	said := s.onGrant(s.revocationEvent(rev, by, raw, fmt.Sprintf("%s revoked %s of %s", by.Person, g.ID, g.Person)), g)
-	err = s.end(ctx, g.ID, end, said)
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling) // whoever asks may leave; what they asked is done
+	defer cancel()
+	err = s.end(writing, g.ID, end, said)
 	if brevet.KindOf(err) == brevet.Unavailable {
 		return GrantView{}, s.endUnwritten(ctx, raw, end.reason, err, g)
 	}
@@ -114,6 +116,30 @@ func endIn(t *store.Tx, g brevet.Grant, e ending) (brevet.Grant, error) {
 	return g, t.Enqueue(jobEnd, string(g.ID), e.at.Add(lead))
 }
 
+// abandon ends a grant whose gateway will never confirm: it is no longer the organisation's, and the
+// certificate is over by itself.
+func (s *Spine) abandon(ctx context.Context, g brevet.Grant) error {
+	at := s.Clock()
+	why := fmt.Sprintf("%s is no longer the organisation's and will not confirm; the certificate of %s is over by itself", g.Holder, g.ID)
+	ended := s.onGrant(s.event("grant.ended", string(g.ID), s.self(), why), g)
+	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Grant(g.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Ending {
+			return nil, errOvertaken
+		}
+		now.State, now.ClosedAt = brevet.Ended, at
+		_, err = t.UpdateGrant(now)
+		return []brevet.Event{ended}, err
+	})
+	if errors.Is(err, errOvertaken) {
+		return nil
+	}
+	return err
+}
+
 // Closed is a gateway's word that an order to end something is carried out.
 type Closed struct {
 	Grant       brevet.GrantID
@@ -137,9 +163,7 @@ func (s *Spine) Confirm(ctx context.Context, by brevet.Caller, c Closed) error {
 	}
 	at := s.Clock()
 	confirmed := s.onGrant(s.event("grant.confirmed", string(g.ID), by, fmt.Sprintf("nothing of %s is left at %s", g.ID, by.Machine)), g)
-	confirmed.Detail = map[string]any{"connections": c.Connections, "took_microseconds": c.Took.Microseconds(), "since_end_microseconds": at.Sub(g.EndedAt).Microseconds()}
 	ended := s.onGrant(s.event("grant.ended", string(g.ID), s.self(), "nothing is left of "+string(g.ID)), g)
-	ended.Detail = map[string]any{"since_end_microseconds": at.Sub(g.EndedAt).Microseconds()}
 	fault.Point("flow.confirm")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Grant(c.Grant)
@@ -152,6 +176,9 @@ func (s *Spine) Confirm(ctx context.Context, by brevet.Caller, c Closed) error {
 		if _, err := t.Confirm(store.Confirmation{Grant: c.Grant, Machine: by.Machine, At: at}); err != nil {
 			return nil, err
 		}
+		since := at.Sub(now.EndedAt).Microseconds()
+		confirmed.Detail = map[string]any{"connections": c.Connections, "took_microseconds": c.Took.Microseconds(), "since_end_microseconds": since}
+		ended.Detail = map[string]any{"since_end_microseconds": since}
 		now.State, now.ClosedAt = brevet.Ended, at // the holder is the only enforcement point of an SSH grant
 		if _, err := t.UpdateGrant(now); err != nil {
 			return nil, err

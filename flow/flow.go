@@ -36,7 +36,8 @@ type Spine struct {
 	Hub        *watch.Hub
 	Recordings *record.Store
 	Recorder   *seal.Identity   // opens recordings for those who may play them
-	Server     brevet.MachineID // this process, in events and leases
+	Server     brevet.MachineID // this process, in events and leases, and in the roster
+	Signer     statement.Signer // signs what the server notices to be over, by its key of the roster
 	LogKey     string           // verifier key of the log (golang.org/x/mod/sumdb/note), for whoever keeps checkpoints
 	Clock      func() time.Time
 	Log        *slog.Logger
@@ -44,10 +45,11 @@ type Spine struct {
 	// ever. Roster, catalog and revocations keep theirs for ever.
 	KeepEvents time.Duration
 
-	memory proof.Memory
-	bells  bells
-	alive  aliveGrants
-	urgent urgent
+	memory   proof.Memory
+	bells    bells
+	alive    aliveGrants
+	urgent   urgent
+	signedIn signedIn
 
 	planning chan struct{} // held by whoever has a plan made, of those who wait their turn
 

@@ -35,7 +35,7 @@ func TestLife(t *testing.T) {
 		must(w.t, err)
 		w.admitted(answer, "root")
 
-		session := brevet.Session{ID: brevet.NewSessionID(w.clock()), Grant: r.Grant, Person: "bob", Target: "web1", Login: "root", Machine: "gw-1", Kind: "shell", StartedAt: w.clock(), Source: "192.0.2.7"}
+		session := brevet.Session{ID: brevet.NewSessionID(w.clock()), Grant: r.Grant, Person: "bob", Target: "web1", Login: "root", Machine: "gw-1", Kind: "shell", Recorded: true, StartedAt: w.clock(), Source: "192.0.2.7"}
 		must(w.t, w.spine.BeginSession(ctx, gateway, session))
 		must(w.t, w.spine.BeginSession(ctx, gateway, session)) // told twice
 
@@ -98,7 +98,7 @@ func equal(a, b []string) bool {
 }
 
 func newSession(w *world, r flow.RequestView) brevet.Session {
-	return brevet.Session{ID: brevet.NewSessionID(w.clock()), Grant: r.Grant, Person: "bob", Target: "web1", Login: "root", Machine: "gw-1", Kind: "exec", Command: "id", StartedAt: w.clock()}
+	return brevet.Session{ID: brevet.NewSessionID(w.clock()), Grant: r.Grant, Person: "bob", Target: "web1", Login: "root", Machine: "gw-1", Kind: "exec", Command: "id", Recorded: true, StartedAt: w.clock()}
 }
 
 func TestAskTwiceIsOneRequest(t *testing.T) {

@@ -47,14 +47,12 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, p Present, send fu
 	defer link.Leave()
 	joined := s.event("gateway.joined", string(by.Machine), by, string(by.Machine)+" is connected")
 	joined.Detail = map[string]any{"address": p.Address, "live_sessions": len(p.Live)}
-	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{joined}, nil }); err != nil {
-		return err
-	}
+	s.tell(ctx, joined) // though the database be away: urgent orders reach the gateway all the same
 	defer func() {
 		s.tell(ctx, s.event("gateway.left", string(by.Machine), by, string(by.Machine)+" is no longer heard"))
 	}()
 	if err := s.closeLost(ctx, by, p); err != nil {
-		return err
+		s.Log.WarnContext(ctx, "sessions that a gateway lost were not closed", "machine", by.Machine, "error", err)
 	}
 	o := overseer{spine: s, by: by, send: send, given: map[string]time.Time{}, watched: map[brevet.SessionID]string{}}
 	pulse := time.NewTicker(keepAlive)

@@ -413,6 +413,8 @@ func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte) (Pers
 	why := fmt.Sprintf("%s was suspended by %s: %s", person, by.Person, rev.Reason)
 	event := s.revocationEvent(rev, by, raw, why)
 	event.About = person
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling) // whoever asks may leave; what they asked is done
+	defer cancel()
 	ended, commit, err := s.suspend(ctx, by, person, why, event)
 	if brevet.KindOf(err) == brevet.Unavailable {
 		theirs := s.alive.find(func(g brevet.Grant) bool { return g.Person == person })
@@ -421,11 +423,14 @@ func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte) (Pers
 	if err != nil {
 		return PersonView{}, 0, err
 	}
+	s.signedIn.forget(func(t store.Token) bool { return t.Person == person })
 	s.takeBack(ctx, raw)
 	if err := s.await(ctx, commit.Size); err != nil {
-		return PersonView{}, 0, err
+		s.Log.WarnContext(ctx, "a suspension is written, and not followed yet", "person", person, "error", err)
 	}
-	return s.view().person(person), ended, nil
+	view := s.view().person(person)
+	view.Suspension = string(rev.ID)
+	return view, ended, nil
 }
 
 // suspend writes the suspension with all that it ends, in one change.

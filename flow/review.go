@@ -50,13 +50,43 @@ func (s *Spine) reviewNow(ctx context.Context, by brevet.Caller) {
 func (s *Spine) reviewGrant(ctx context.Context, q *store.Query, v view, by brevet.Caller, g brevet.Grant) error {
 	why, err := s.unfounded(q, v, g)
 	if err == nil && why != "" {
-		err = s.end(ctx, g.ID, ending{at: v.now, by: by.String(), caller: by, reason: why})
+		err = s.withdraw(ctx, v, by, g, why)
 	}
 	if err == nil || brevet.KindOf(err) == brevet.Conflict { // over meanwhile
 		return nil
 	}
 	return fmt.Errorf("%s: %w", g.ID, err)
 }
+
+// withdraw ends a grant that nothing supports any more, by a revocation that this server signs as
+// the part that noticed. Without one, only a row would say that the grant is over, and whoever
+// writes rows could have it live again.
+func (s *Spine) withdraw(ctx context.Context, v view, by brevet.Caller, g brevet.Grant, why string) error {
+	envelope, err := statement.New(ctx, statement.Revocation{
+		Header:  statement.NewHeader(s.Root, v.now, v.now.Add(noticeGood)),
+		By:      string(s.Server),
+		What:    statement.RevokeGrant,
+		Subject: string(g.ID),
+		Reason:  "roster or catalog do not support it any more",
+	}, s.Signer)
+	if err != nil {
+		return err
+	}
+	raw, err := envelope.Marshal()
+	if err != nil {
+		return err
+	}
+	said := s.onGrant(s.event(string(statement.KindRevocation), string(envelope.ID()), by, fmt.Sprintf("%s is withdrawn: %s", g.ID, why)), g)
+	said.Statement, said.Detail = raw, map[string]any{"what": statement.RevokeGrant, "subject": g.ID, "reason": why}
+	if err := s.end(ctx, g.ID, ending{at: v.now, by: by.String(), caller: by, reason: why}, said); err != nil {
+		return err
+	}
+	s.takeBack(ctx, raw)
+	return nil
+}
+
+// noticeGood is for how long a revocation that the server signs may be taken in.
+const noticeGood = time.Hour
 
 // unfounded says why a grant could not be given any more, or "".
 func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, err error) {

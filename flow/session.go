@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,9 @@ func checkSession(by brevet.Caller, session *brevet.Session) error {
 	if session.Machine != by.Machine || session.Kind != "shell" && session.Kind != "exec" || session.StartedAt.IsZero() {
 		return brevet.Errorf(brevet.Invalid, "the session is of another gateway, of no kind, or began at no time")
 	}
+	if _, err := netip.ParseAddr(session.Source); err != nil && session.Source != "" {
+		return brevet.Errorf(brevet.Invalid, "source: %s is not an address", brevet.Quote(session.Source[:min(len(session.Source), 40)]))
+	}
 	session.Command = commandOf(session.Command)
 	session.EndedAt, session.EndReason, session.Recording = time.Time{}, "", brevet.RecordingState{}
 	return nil
@@ -79,6 +83,11 @@ func commandOf(command string) string {
 // admits says whether the grant, which is for this gateway, gives what the session uses, as things stand.
 func (v view) admits(g brevet.Grant, session brevet.Session) error {
 	_, suspended := v.Suspended(session.Person, v.size)
+	recorded := session.Recorded
+	if compiled, err := v.Catalog.InForce(); err == nil && !recorded {
+		role, _, ok := compiled.Role(g.Role)
+		recorded = ok && role.Recording == brevet.RecordingOff
+	}
 	switch {
 	case g.State != brevet.Live || !g.To.After(v.now):
 		return brevet.Errorf(brevet.Refused, "%s is %s", g.ID, g.State).WithHint("ask again")
@@ -88,6 +97,8 @@ func (v view) admits(g brevet.Grant, session brevet.Session) error {
 		return brevet.Errorf(brevet.Refused, "%s does not give %s on %s", g.ID, session.Login, session.Target)
 	case suspended:
 		return brevet.Errorf(brevet.Refused, "%s is suspended", session.Person)
+	case !recorded:
+		return brevet.Errorf(brevet.Refused, "sessions of %s must be recorded, and this one is not", g.Role)
 	}
 	return nil
 }
@@ -98,8 +109,8 @@ func (s *Spine) EndSession(ctx context.Context, by brevet.Caller, ended brevet.S
 	if err != nil || !session.EndedAt.IsZero() {
 		return err
 	}
-	if ended.EndedAt.IsZero() {
-		ended.EndedAt = s.Clock()
+	if now := s.Clock(); ended.EndedAt.Before(session.StartedAt) || ended.EndedAt.After(now.Add(clockSlack)) {
+		ended.EndedAt = now // nobody else says when it ended
 	}
 	return s.endSession(ctx, by, session, ended.EndedAt, ended.EndReason)
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -63,6 +65,7 @@ func (s *Spine) SignOut(ctx context.Context, by brevet.Caller, hash string) erro
 		_, err := t.RevokeToken(hash, now)
 		return []brevet.Event{event}, err
 	})
+	s.signedIn.forget(func(t store.Token) bool { return t.Hash == hash })
 	return err
 }
 
@@ -70,6 +73,12 @@ func (s *Spine) SignOut(ctx context.Context, by brevet.Caller, hash string) erro
 // be bound to the client's key, and person and key must still be in force.
 func (s *Spine) Token(ctx context.Context, digest string, client [sha256.Size]byte, now time.Time) (brevet.PersonID, string, time.Time, error) {
 	token, err := s.Store.Query(ctx).Token(digest)
+	if brevet.KindOf(err) == brevet.Unavailable { // taking away must be possible all the same
+		var known bool
+		if token, known = s.signedIn.lately(digest); known {
+			err = nil
+		}
+	}
 	if err != nil {
 		return "", "", time.Time{}, err
 	}
@@ -81,7 +90,49 @@ func (s *Spine) Token(ctx context.Context, digest string, client [sha256.Size]by
 	if err != nil || person != token.Person {
 		return "", "", time.Time{}, brevet.Errorf(brevet.Unauthenticated, "your sign-in is over: the key behind it may no longer be used").Because(err)
 	}
+	s.signedIn.seen(token)
 	return token.Person, token.Key, token.ExpiresAt, nil
+}
+
+// signedIn remembers tokens for a little while, for when the database is away.
+type signedIn struct {
+	mu     sync.Mutex // guards tokens
+	tokens map[string]seenToken
+}
+
+type seenToken struct {
+	store.Token
+	at time.Time
+}
+
+const (
+	// lately is for how long a token that was good is good while the database does not answer.
+	lately = 5 * time.Minute
+	// mostSeen bounds how many tokens are remembered.
+	mostSeen = 10000
+)
+
+func (k *signedIn) seen(token store.Token) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tokens == nil || len(k.tokens) >= mostSeen {
+		k.tokens = map[string]seenToken{}
+	}
+	k.tokens[token.Hash] = seenToken{token, time.Now()}
+}
+
+func (k *signedIn) lately(hash string) (store.Token, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known, ok := k.tokens[hash]
+	return known.Token, ok && time.Since(known.at) < lately
+}
+
+// forget forgets the tokens that somebody has ended.
+func (k *signedIn) forget(ended func(store.Token) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.tokens, func(_ string, known seenToken) bool { return ended(known.Token) })
 }
 
 // Machine returns the gateway of the roster whose TLS key it is, given as SubjectPublicKeyInfo.

@@ -149,6 +149,10 @@ func (s *Spine) pressOn(ctx context.Context, id brevet.GrantID) error {
 	if err != nil || g.State == brevet.Ended {
 		return err
 	}
+	v := s.view()
+	if _, ours := v.Roster.Machine(g.Holder, v.size); !ours && v.now.After(g.To) {
+		return s.abandon(ctx, g)
+	}
 	s.Hub.Wake(g.Holder)
 	return brevet.Errorf(brevet.Unavailable, "%s has not confirmed the end of %s", g.Holder, id)
 }

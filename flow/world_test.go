@@ -132,7 +132,7 @@ func (w *world) begin() error {
 	must(w.t, err)
 	w.spine = &flow.Spine{
 		Store: w.store, Issuer: w.issuer, Root: w.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(w.config.Dir), "recordings")},
-		Recorder: w.recorder, Server: "server", Clock: w.clock, KeepEvents: w.keep, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Recorder: w.recorder, Server: prooftest.LogName, Signer: w.LogStatements, Clock: w.clock, KeepEvents: w.keep, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

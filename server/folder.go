@@ -16,6 +16,7 @@ const (
 	databaseFile  = "brevet.db"
 	logKeyFile    = "log.key"
 	tlsKeyFile    = "tls.key"
+	statementFile = "statement.key" // signs what the server itself notices to be over
 	recorderFile  = "recorder.key"
 	issuerDir     = "issuer"
 	gatewayDir    = "gateway"

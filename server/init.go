@@ -229,6 +229,7 @@ func newServerKeys(v vault) ([]statement.MachineKey, error) {
 	}{
 		{logKeyFile, statement.KeyCheckpoint},
 		{tlsKeyFile, statement.KeyTLS},
+		{statementFile, statement.KeyStatement},
 	} {
 		made, err := v.newKey(k.file)
 		if err != nil {
@@ -356,6 +357,15 @@ func openStore(ctx context.Context, dir string, c config.Config, signer *audit.S
 		database = filepath.Join(dir, databaseFile)
 	}
 	return store.Open(ctx, store.Config{Database: database, Log: signer, Logger: logger})
+}
+
+// statementSigner opens the key that signs what the server notices.
+func statementSigner(v vault) (statement.Signer, error) {
+	key, err := v.key(statementFile)
+	if err != nil {
+		return nil, err
+	}
+	return statement.MachineSigner(key)
 }
 
 // logSigner opens the key that signs the log.

@@ -97,7 +97,7 @@ func TestFoundedServerRuns(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the data folder: %v, %v", info.Mode(), err)
 	}
-	for _, secret := range []string{"log.key", "tls.key", "recorder.key", "gateway/holder.key"} {
+	for _, secret := range []string{"log.key", "tls.key", "statement.key", "recorder.key", "gateway/holder.key"} {
 		b, err := os.ReadFile(filepath.Join(f.Data, secret))
 		if err != nil || !strings.HasPrefix(string(b), "brevet.seal") {
 			t.Errorf("%s is not sealed: %v", secret, err)

@@ -33,9 +33,10 @@ type Org struct {
 	Keys map[brevet.PersonID]statement.Signer
 	// The machines: log-1, issuer-1, gw-1 and gw-2. The issuer's certificate keys are not here if
 	// Options brought their public halves.
-	Issuer   Issuer
-	Gateways map[brevet.MachineID]*Gateway
-	Catalog  brevet.Catalog // in force
+	LogStatements statement.Signer
+	Issuer        Issuer
+	Gateways      map[brevet.MachineID]*Gateway
+	Catalog       brevet.Catalog // in force
 
 	Entries   []proof.Entry     // of roster, catalog and revocations
 	Manifests map[string][]byte // by digest
@@ -304,11 +305,11 @@ func (o *Org) SetCatalog(c brevet.Catalog) proof.Entry {
 // machines enrols the log, the issuer and the gateways.
 func (o *Org) machines(opt Options) {
 	o.T.Helper()
-	_, logStatements := newMachineKey(o.T)
+	_, o.LogStatements = newMachineKey(o.T)
 	logKey, err := statement.MachineKeyOf(o.Log.key.Public())
 	must(o.T, err)
 	o.SetMachine(statement.Machine{Name: LogName, Use: statement.MachineLog, Keys: []statement.MachineKey{
-		{Use: statement.KeyStatement, Key: logStatements.Key()}, {Use: statement.KeyCheckpoint, Key: logKey},
+		{Use: statement.KeyStatement, Key: o.LogStatements.Key()}, {Use: statement.KeyCheckpoint, Key: logKey},
 	}})
 	keys := opt.Issuer
 	if keys == nil {

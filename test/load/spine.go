@@ -45,7 +45,7 @@ func newSpine(b *bench) *spine {
 	b.Cleanup(func() { opened.Close() })
 	s := &flow.Spine{
 		Store: log, Issuer: opened, Root: org.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(dir), "recordings")},
-		Recorder: recorder, Server: "server", Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Recorder: recorder, Server: prooftest.LogName, Signer: org.LogStatements, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	b.must(s.Begin(b.ctx))
 	ctx, cancel := context.WithCancel(b.ctx)

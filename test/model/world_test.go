@@ -127,7 +127,7 @@ func (w *world) run() {
 	w.issuer = &tapped{Issuer: open}
 	w.spine = &flow.Spine{
 		Store: w.store, Issuer: w.issuer, Root: w.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(w.config.Dir), "recordings")},
-		Recorder: w.recorder, Server: "server", Clock: w.clock, Log: w.log,
+		Recorder: w.recorder, Server: prooftest.LogName, Signer: w.LogStatements, Clock: w.clock, Log: w.log,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	must(w.t, w.spine.Begin(ctx))
