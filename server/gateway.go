@@ -104,7 +104,6 @@ func RunGateway(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	tuneMemory()
 	log := newLogger(o.Log, c.Log)
 	v, _, err := openVault(o.Data, config.Path(o.Data, c.SealKey))
 	if err != nil {
@@ -119,7 +118,10 @@ func RunGateway(ctx context.Context, o Options) error {
 		return err
 	}
 	log.InfoContext(ctx, "ready", "version", o.Version, "gateway", c.Name, "ssh", c.Listen, "server", c.Server, "data", o.Data)
-	return n.Run(ctx)
+	both := newParts(ctx)
+	both.Go(n.Run)
+	both.Go(tidyHeap)
+	return both.Wait()
 }
 
 func openNode(dir string, c config.Node, keys nodeKeys, with func(*node.Config)) (*node.Node, error) {

@@ -14,9 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -93,7 +91,6 @@ type server struct {
 
 // open opens what the data folder holds, in the order in which the parts rest on each other.
 func (s *server) open(ctx context.Context) error {
-	tuneMemory()
 	v, sealing, err := openVault(s.Data, config.Path(s.Data, s.config.SealKey))
 	if err != nil {
 		return err
@@ -119,6 +116,10 @@ func (s *server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	notices, err := statementSigner(v)
+	if err != nil {
+		return err
+	}
 	s.spine = &flow.Spine{
 		Store:      s.store,
 		Issuer:     s.issuer,
@@ -127,6 +128,7 @@ func (s *server) open(ctx context.Context) error {
 		Recordings: &record.Store{Dir: filepath.Join(s.Data, recordingsDir)},
 		Recorder:   recorder,
 		Server:     serverName,
+		Signer:     notices,
 		LogKey:     signer.Key(),
 		Clock:      time.Now,
 		Log:        s.log,
@@ -214,6 +216,7 @@ func (s *server) run(ctx context.Context) error {
 		front.Go(s.runGateway)
 	}
 	front.Go(s.verifyLog)
+	front.Go(tidyHeap)
 	if err := s.tell(ctx, "server.started", "the server came up"); err != nil {
 		front.End(err)
 	}
@@ -323,17 +326,6 @@ func (s *server) close(ctx context.Context) {
 		if err := s.tidiedUp[i](); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.log.WarnContext(ctx, "closing", "error", err)
 		}
-	}
-}
-
-// gcPercent lets the heap grow between collections: a relayed SSH packet is an allocation of
-// 32 KiB, and collecting for each few of them costs a fifth of the throughput. The live heap is
-// small, so this is some tens of megabytes.
-const gcPercent = 400
-
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 }
 
