@@ -32,12 +32,18 @@ type sitting struct {
 // crowd opens many sessions that do nothing, weighs them, and takes back first the grants of a few
 // who have one session each, then the one of whoever has all the others.
 func (s *road) crowd(ctx context.Context, r *report) error {
-	// A server that has moved gigabytes keeps memory for the next ones: this is about one that has not.
+	// A server that has moved gigabytes keeps buffers for the next ones: this is about one that has not.
 	s.server.stop()
 	if err := s.serve(ctx); err != nil {
 		return err
 	}
-	time.Sleep(settles)
+	// The first sessions fill what is kept for all, as the database's caches.
+	first, err := s.sit(s.by, max(1, s.o.sessions/5))
+	leave(first)
+	if err != nil {
+		return err
+	}
+	time.Sleep(s.o.rest)
 	before, err := s.server.resident()
 	if err != nil {
 		return err
@@ -66,7 +72,7 @@ func (s *road) crowd(ctx context.Context, r *report) error {
 		}
 		others, grants = append(others, more...), append(grants, grant)
 	}
-	time.Sleep(settles)
+	time.Sleep(s.o.rest)
 	after, err := s.server.resident()
 	if err != nil {
 		return err

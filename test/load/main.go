@@ -45,16 +45,17 @@ type size struct {
 	sessions  int
 	events    int64
 	starts    int
+	rest      time.Duration // before the memory of a server is read
 }
 
 var (
 	whole = size{
 		decisions: 200_000, asking: 5 * time.Second, signing: time.Second, bulk: 1 << 30, rounds: 2, logins: 15,
-		keys: 2000, sessions: 500, events: 1_000_000, starts: 5,
+		keys: 2000, sessions: 500, events: 1_000_000, starts: 5, rest: 15 * time.Second,
 	}
 	quick = size{
 		decisions: 5000, asking: 300 * time.Millisecond, signing: 100 * time.Millisecond, bulk: 16 << 20, rounds: 1, logins: 2,
-		keys: 50, sessions: 20, events: 5000, starts: 1,
+		keys: 50, sessions: 20, events: 5000, starts: 1, rest: time.Second,
 	}
 )
 

@@ -10,9 +10,6 @@ import (
 
 const megabyte = 1 << 20
 
-// settles is how long a server is left alone before its idle memory is read.
-const settles = 2 * time.Second
-
 // measureStart takes the time from exec to "ready" of a server whose organisation is founded, its
 // memory when nobody does anything, and the size of the binary.
 func measureStart(ctx context.Context, o options, r *report) error {
@@ -39,7 +36,7 @@ func measureStart(ctx context.Context, o options, r *report) error {
 	if err := org.serve(ctx); err != nil {
 		return err
 	}
-	time.Sleep(settles)
+	time.Sleep(o.rest)
 	idle, err := org.server.resident()
 	if err != nil {
 		return err
