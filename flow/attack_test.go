@@ -286,6 +286,22 @@ func TestTakingAwayEndsGrants(t *testing.T) {
 	}
 }
 
+// TestAChangedRoleEndsWhatWaitsForIt: no yes could lead to a grant any more, so nobody waits in vain.
+func TestAChangedRoleEndsWhatWaitsForIt(t *testing.T) {
+	w := onSQLite(t)
+	waiting, other := w.ask("bob", "web-root"), w.ask("bob", "db-admin")
+	must(t, w.apply(func(c *brevet.Catalog) {
+		i := slices.IndexFunc(c.Roles, func(r brevet.Role) bool { return r.Name == "web-root" })
+		c.Roles[i].Limits.Duration = 1200
+	}))
+	if r := w.request(waiting); r.State != brevet.Denied || !strings.Contains(r.Why, "has changed") {
+		t.Errorf("it is %s: %q", r.State, r.Why)
+	}
+	if r := w.request(other); r.State != brevet.Waiting {
+		t.Errorf("a request for another role is %s: %q", r.State, r.Why)
+	}
+}
+
 // TestAChainThatForksIsRefused: a second statement with a number that is taken, or signed by too few.
 func TestAChainThatForksIsRefused(t *testing.T) {
 	w := onSQLite(t)

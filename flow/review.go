@@ -15,10 +15,10 @@ import (
 	"github.com/brevet-pim/brevet/store"
 )
 
-// review looks at every grant that is live or being made, after roster or catalog have changed, and
-// ends those that could not be given any more: whoever takes a role, a group, a key or a gateway away
-// means it for what was given before, too. Each change owes a job for it, which is done again until it
-// succeeds.
+// review looks at every open request and every grant that is live or being made, after roster or catalog
+// have changed, and ends those that could not be given any more: whoever takes a role, a group, a key or
+// a gateway away means it for what was given before, too. Each change owes a job for it, which is done
+// again until it succeeds.
 func (s *Spine) review(ctx context.Context, by brevet.Caller) error {
 	q := s.Store.Query(ctx)
 	_, size, err := q.Checkpoint()
@@ -37,7 +37,59 @@ func (s *Spine) review(ctx context.Context, by brevet.Caller) error {
 			failed = append(failed, s.reviewGrant(ctx, q, v, by, g))
 		}
 	}
+	waiting, err := everyPage(func(p store.Page) ([]brevet.Request, error) {
+		return q.Requests(store.RequestFilter{State: brevet.Waiting, Page: p})
+	}, func(r brevet.Request) string { return string(r.ID) })
+	failed = append(failed, err)
+	for _, r := range waiting {
+		failed = append(failed, s.reviewRequest(ctx, q, by, r))
+	}
 	return errors.Join(failed...)
+}
+
+// reviewRequest ends a request that nobody's yes could lead to a grant any more, so that whoever
+// waits for it learns that now.
+func (s *Spine) reviewRequest(ctx context.Context, q *store.Query, by brevet.Caller, r brevet.Request) error {
+	ev, err := s.evidence(ctx, q, r)
+	if brevet.KindOf(err) == brevet.Refused {
+		return nil // its rows were changed, which was told; an answer to it will be refused
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.await(ctx, ev.last()+1); err != nil {
+		return err
+	}
+	v := s.view() // which has the request and its answers, however new
+	var why string
+	w, err := v.Weigh(ev.Evidence, v.size, v.now, &s.memory)
+	switch {
+	case brevet.KindOf(err) == brevet.Refused:
+		why, _ = brevet.MessageOf(err)
+	case err != nil:
+		return err
+	case w.Refused():
+		why = "policy refuses it now: " + strings.Join(append(slices.Clone(w.Decision.Reasons), w.Decision.Errors...), "; ")
+	default:
+		return nil
+	}
+	event := s.onRequest(s.failure("request.refused", string(r.ID), by, why), r)
+	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+		now, err := t.Request(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != brevet.Waiting {
+			return nil, errOvertaken
+		}
+		now.State, now.Why = brevet.Denied, why
+		_, err = t.UpdateRequest(now)
+		return []brevet.Event{event}, err
+	})
+	if errors.Is(err, errOvertaken) {
+		return nil
+	}
+	return err
 }
 
 // reviewNow reviews for the caller whose change it follows. What fails, the job makes good.

@@ -356,7 +356,7 @@ func openStore(ctx context.Context, dir string, c config.Config, signer *audit.S
 	if database == "" {
 		database = filepath.Join(dir, databaseFile)
 	}
-	return store.Open(ctx, store.Config{Database: database, Log: signer, Logger: logger})
+	return store.Open(ctx, store.Config{Database: database, Alone: true, Log: signer, Logger: logger})
 }
 
 // statementSigner opens the key that signs what the server notices.

@@ -21,7 +21,7 @@ import (
 type pools struct {
 	writes *sql.DB
 	reads  *sql.DB
-	lock   *sql.DB // SQLite: keeps other servers away from the file
+	lock   *sql.DB // keeps other servers away
 }
 
 // How many connections each pool has. SQLite has one writer, whatever one opens.
@@ -144,6 +144,41 @@ func (p *pools) openPostgres(ctx context.Context, database string) error {
 	p.writes = postgresPool(*config, postgresWriters)
 	p.reads = postgresPool(*config, postgresReaders)
 	return checkPostgres(ctx, p.writes)
+}
+
+const (
+	// aloneLock is the key of PostgreSQL's advisory lock of the one server: "brevets" in ASCII.
+	aloneLock = 0x62726576657473
+	// aloneWithin is how long a server waits for the one before it, which may have died just now.
+	aloneWithin = 10 * time.Second
+	alonePause  = 100 * time.Millisecond
+)
+
+// beAlone takes the database for this server, on a connection that does nothing else.
+func (p *pools) beAlone(ctx context.Context, database string) error {
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		return brevet.Errorf(brevet.Invalid, "the database's URL cannot be read").Because(err)
+	}
+	p.lock = postgresPool(*config, 1)
+	p.lock.SetConnMaxIdleTime(0) // it stays
+	ctx, cancel := context.WithTimeout(ctx, aloneWithin)
+	defer cancel()
+	for {
+		var got bool
+		if err := p.lock.QueryRowContext(ctx, "select pg_try_advisory_lock($1)", int64(aloneLock)).Scan(&got); err != nil {
+			return onPostgres.explain(err)
+		}
+		if got {
+			return nil
+		}
+		select {
+		case <-time.After(alonePause):
+		case <-ctx.Done():
+			return brevet.Errorf(brevet.Conflict, "another server uses this database").
+				WithHint("stop it first: each server has an issuer of its own, and two would not know what the other gave")
+		}
+	}
 }
 
 // idleLimit ends the transaction of a server that stopped in the middle (SIGSTOP, a cut

@@ -171,3 +171,29 @@ func TestPostgresThatForgets(t *testing.T) {
 	s := storetest.Open(t, database+"&options=-c%20default_transaction_isolation%3Dserializable")
 	log(t, s, "a")
 }
+
+// TestOneServerOnPostgres: a server that wants the database alone keeps others that want it so away,
+// until it is gone, however it goes.
+func TestOneServerOnPostgres(t *testing.T) {
+	database := testenv.Postgres(t)
+	open := func() (*store.Store, error) {
+		return store.Open(t.Context(), store.Config{Database: database, Alone: true, Log: storetest.Signer(t)})
+	}
+	first, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := open(); brevet.KindOf(err) != brevet.Conflict || err == nil {
+		t.Errorf("a second server: %v, %v", second, err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -27,6 +27,9 @@ type Config struct {
 	// Database is the path of a SQLite file, which is made if it is missing, or the URL of
 	// a PostgreSQL database (postgres://…). One server may use SQLite; several need PostgreSQL.
 	Database string
+	// Alone keeps other servers that ask for the same away from a PostgreSQL database, for as
+	// long as the connection that holds the lock lasts. A SQLite file has one server anyway.
+	Alone bool
 	// Log signs a checkpoint of the audit log with every Change.
 	Log *audit.Signer
 	// Logger hears of retries and of a database that is away. Nil: nobody does.
@@ -86,7 +89,11 @@ func connect(ctx context.Context, c Config) (*Store, error) {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	s.pools, err = d.open(ctx, c.Database)
+	if s.pools, err = d.open(ctx, c.Database); err == nil && c.Alone && d == onPostgres {
+		if err = s.pools.beAlone(ctx, c.Database); err != nil {
+			err = errors.Join(err, s.pools.close())
+		}
+	}
 	return s, err
 }
 
