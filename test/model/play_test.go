@@ -395,7 +395,7 @@ func (w *world) beginSession(ctx context.Context, m move) error {
 func (w *world) sessionOf(g *grant, m move) brevet.Session {
 	s := brevet.Session{
 		ID: brevet.NewSessionID(w.clock()), Grant: g.id, Person: g.terms.Person, Target: g.terms.Targets[0], Login: g.terms.Logins[0],
-		Machine: "gw-1", Kind: "shell", StartedAt: w.clock(), Source: "192.0.2.7",
+		Machine: "gw-1", Kind: "shell", Recorded: true, StartedAt: w.clock(), Source: "192.0.2.7",
 	}
 	switch m.form % 8 {
 	case 1:
