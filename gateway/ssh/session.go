@@ -32,6 +32,7 @@ type session struct {
 	up      gossh.Channel // towards the target
 	hungUp  bool          // by the target when up closes: it gave a terminal
 	left    chan struct{} // closed when the target has closed its end: the command has ended
+	swept   atomic.Bool   // what is left at the target is being ended, and nobody waits long for that
 	over    atomic.Bool   // nothing is passed on any more
 	closing sync.Once     // closes what follows
 	closed  chan struct{} // down is closed, by us
@@ -39,10 +40,11 @@ type session struct {
 }
 
 const (
-	failStatus     = 255             // exit status of what Brevet ended, as ssh has for its own failures
-	patience       = time.Second     // for one step of the goodbye, when the whole connection ends
-	patienceShared = 3 * time.Second // when only this session does: others share the connection
-	unwindWithin   = 5 * time.Second // for a peer to close its end, once the other is closed
+	failStatus     = 255                    // exit status of what Brevet ended, as ssh has for its own failures
+	patience       = time.Second            // for one step of the goodbye, when the whole connection ends
+	patienceShared = 3 * time.Second        // when only this session does: others share the connection
+	unwindWithin   = 5 * time.Second        // for a peer to close its end, once the other is closed
+	unwindSwept    = 200 * time.Millisecond // for a target at the end of a grant, see sweep.go
 )
 
 // serve carries the session from its first request to its end.
@@ -162,7 +164,11 @@ func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string)
 	}
 	// Nobody may wait for the target here, which may be stuck.
 	s.person.server.busy.Go(func() { s.up.Close() })
-	within(s.await(all.Wait), unwindWithin)
+	patient := unwindWithin
+	if s.swept.Load() {
+		patient = unwindSwept
+	}
+	within(s.await(all.Wait), patient)
 	if !stop() {
 		<-cutDone
 	}
@@ -333,6 +339,7 @@ func (s *session) resize(payload []byte) {
 func (s *session) cut() {
 	s.over.Store(true)
 	sweep := s.outlives() && s.person.target.held.take()
+	s.swept.Store(sweep)
 	s.person.server.busy.Go(func() {
 		_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))
 		s.up.Close()
