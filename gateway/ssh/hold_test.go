@@ -7,8 +7,10 @@ func TestHold(t *testing.T) {
 	var h hold
 	closed := 0
 	end := func() { h.end(func() { closed++ }) }
-	if !h.take() || !h.take() {
-		t.Fatal("what is open cannot be held")
+	for range 2 {
+		if !h.take() {
+			t.Fatal("what is open cannot be held")
+		}
 	}
 	h.release()
 	end()

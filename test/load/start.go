@@ -8,8 +8,6 @@ import (
 	"time"
 )
 
-const megabyte = 1 << 20
-
 // measureStart takes the time from exec to "ready" of a server whose organisation is founded, its
 // memory when nobody does anything, and the size of the binary.
 func measureStart(ctx context.Context, o options, r *report) error {
