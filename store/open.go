@@ -162,8 +162,7 @@ func (p *pools) beAlone(ctx context.Context, database string) error {
 	}
 	p.lock = postgresPool(*config, 1)
 	p.lock.SetConnMaxIdleTime(0) // it stays
-	ctx, cancel := context.WithTimeout(ctx, aloneWithin)
-	defer cancel()
+	patient := time.After(aloneWithin)
 	for {
 		var got bool
 		if err := p.lock.QueryRowContext(ctx, "select pg_try_advisory_lock($1)", int64(aloneLock)).Scan(&got); err != nil {
@@ -175,6 +174,8 @@ func (p *pools) beAlone(ctx context.Context, database string) error {
 		select {
 		case <-time.After(alonePause):
 		case <-ctx.Done():
+			return givenUp(ctx)
+		case <-patient:
 			return brevet.Errorf(brevet.Conflict, "another server uses this database").
 				WithHint("stop it first: each server has an issuer of its own, and two would not know what the other gave")
 		}
