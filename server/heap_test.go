@@ -35,7 +35,7 @@ func TestGCPercent(t *testing.T) {
 		want             int
 	}{
 		{"nothing yet", 0, 0, 400},
-		{"idle", 8 << 20, 0, 200},
+		{"idle", 8 << 20, 0, 400},
 		{"one who moves much", 8 << 20, 300 << 20, 400},
 		{"a crowd logs in", 32 << 20, 10 << 20, 50},
 		{"one of a crowd moves much", 32 << 20, 300 << 20, 400},
