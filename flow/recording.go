@@ -3,8 +3,6 @@ package flow
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -33,10 +31,13 @@ func (s *Spine) PutChunks(ctx context.Context, by brevet.Caller, id brevet.Sessi
 		return state, err
 	}
 	fault.Point("flow.recording.put")
+	hashes, err := record.Hashes(chunks)
+	if err != nil {
+		return state, err
+	}
 	err = s.Store.Work(ctx, func(w *store.Work) error {
 		for i, chunk := range chunks {
-			digest := sha256.Sum256(chunk)
-			if _, err := w.AddChunk(store.Chunk{Session: id, Number: int64(first + i), SHA256: hex.EncodeToString(digest[:]), Size: int64(len(chunk))}); err != nil {
+			if _, err := w.AddChunk(store.Chunk{Session: id, Number: int64(first + i), SHA256: hashes[i].String(), Size: int64(len(chunk))}); err != nil {
 				return err
 			}
 		}

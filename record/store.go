@@ -90,6 +90,25 @@ func following(session brevet.SessionID, first int, chunks [][]byte, chain Hash,
 	return len(chunks), nil
 }
 
+// Hashes returns the hash of each of the chunks, which Put has accepted: each but the last stands
+// in the head of the next one, so that only one chunk must be read for it.
+func Hashes(chunks [][]byte) ([]Hash, error) {
+	hashes := make([]Hash, len(chunks))
+	for i, chunk := range chunks {
+		h, _, err := parseHead(chunk)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			hashes[i-1] = h.previous
+		}
+		if i == len(chunks)-1 {
+			hashes[i] = follow(h.previous, chunk)
+		}
+	}
+	return hashes, nil
+}
+
 // Cut notes that the recording ends after so many chunks, without its End, and why. It may
 // be repeated with the same number.
 func (s *Store) Cut(session brevet.SessionID, chunks int, reason string) (brevet.RecordingState, error) {

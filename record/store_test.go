@@ -142,3 +142,24 @@ func TestStoreTampering(t *testing.T) {
 		})
 	}
 }
+
+// TestHashes: what stands in the heads is what following the chain gives.
+func TestHashes(t *testing.T) {
+	good, known := recorded(t, identity(t), testSession, "good")
+	hashes, err := Hashes(good.chunks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := seed(testSession)
+	for i, chunk := range good.chunks {
+		if chain = follow(chain, chunk); hashes[i] != chain {
+			t.Errorf("chunk %d: %s, want %s", i, hashes[i], chain)
+		}
+	}
+	if got := hashes[len(hashes)-1].String(); got != known.Root {
+		t.Errorf("the last is %s, the root %s", got, known.Root)
+	}
+	if _, err := Hashes([][]byte{[]byte("hello")}); err == nil {
+		t.Error("what is no chunk has a hash")
+	}
+}

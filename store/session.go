@@ -142,7 +142,7 @@ func (t *Tx) SetRecording(id brevet.SessionID, r brevet.RecordingState) error {
 type Chunk struct {
 	Session brevet.SessionID
 	Number  int64  // from 0, without a gap
-	SHA256  string // of the sealed bytes, hex
+	SHA256  string // of the recording's chain up to this chunk, hex
 	Size    int64  // bytes
 }
 
