@@ -26,6 +26,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"status": status},
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // see test/script
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("PROOF", file)
 			e.Setenv("ROOT", root)

@@ -267,14 +267,15 @@ func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitG
 	close(s.left)
 	outputs.Wait()
 	s.outcome <- s.ended(end)
-	if !s.over.Load() {
-		if end == nil {
-			s.tell("Brevet: the connection to " + s.targetName() + " was lost.")
-			end = &gossh.Request{Type: "exit-status", Payload: gossh.Marshal(struct{ Status uint32 }{failStatus})}
-		}
-		// After the last output and before the close, or clients miss it.
-		_, _ = s.down.SendRequest(end.Type, false, end.Payload)
+	if s.over.Load() {
+		return // whoever cuts the session says why, and must not find the line closed before that
 	}
+	if end == nil {
+		s.tell("Brevet: the connection to " + s.targetName() + " was lost.")
+		end = &gossh.Request{Type: "exit-status", Payload: gossh.Marshal(struct{ Status uint32 }{failStatus})}
+	}
+	// After the last output and before the close, or clients miss it.
+	_, _ = s.down.SendRequest(end.Type, false, end.Payload)
 	s.hangUp()
 	s.live.Closed()
 }
