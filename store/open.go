@@ -127,7 +127,7 @@ func lockSQLite(ctx context.Context, path string) (*sql.DB, error) {
 	}
 	if onSQLite.judge(err) == again {
 		err = brevet.Errorf(brevet.Conflict, "another server has the database %s open", path).
-			WithHint("stop it first; several servers at once need PostgreSQL")
+			WithHint("stop it first: one server at a time uses a database")
 	}
 	return nil, errors.Join(onSQLite.explain(err), lock.Close())
 }

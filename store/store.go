@@ -25,7 +25,7 @@ import (
 // Config says which database to open.
 type Config struct {
 	// Database is the path of a SQLite file, which is made if it is missing, or the URL of
-	// a PostgreSQL database (postgres://…). One server may use SQLite; several need PostgreSQL.
+	// a PostgreSQL database (postgres://…). One server may use SQLite; see also Alone.
 	Database string
 	// Alone keeps other servers that ask for the same away from a PostgreSQL database, for as
 	// long as the connection that holds the lock lasts. A SQLite file has one server anyway.
