@@ -522,3 +522,20 @@ func TestARequestIsSpentOnce(t *testing.T) {
 	_, err = w.issuer.Prepare(t.Context(), ev)
 	refused(t, err, brevet.Conflict, "spent")
 }
+
+// TestWhatIsOverByTheLogStaysOut: while the clock is put back, a statement of the roster that is in date by
+// the clock and over by the log is refused. Were it let in, the issuer could follow the log no further.
+func TestWhatIsOverByTheLogStaysOut(t *testing.T) {
+	w := onSQLite(t)
+	w.wait(10 * time.Hour) // so that keys and machines are in date before, too
+	w.granted()
+	w.wait(-3 * time.Hour)
+	head, number := w.spine.State().Roster.Head()
+	_, _, err := w.spine.AppendRoster(t.Context(), w.as("alice"), w.signed(statement.Retire{
+		Header: w.Header(time.Hour), Link: statement.Link{Number: number + 1, Previous: head}, Person: "frank",
+		Key: prooftest.Fingerprint(t, w.Keys["frank"].Key()), Since: w.clock().UnixMicro(), Reason: "left",
+	}, w.Keys["alice"]))
+	refused(t, err, brevet.Refused, "after its end")
+	w.wait(3 * time.Hour)
+	w.granted()
+}
