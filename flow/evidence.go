@@ -58,7 +58,7 @@ func (s *Spine) readEvidence(q *store.Query, row brevet.Request) (evidence, erro
 	if e.request, err = statement.Open[statement.Request](envelope); err != nil {
 		return e, changed(entry.Index, err)
 	}
-	if err := agree(row, e.request, envelope.RequestID(e.request)); err != nil {
+	if err := agree(row, e.request, envelope); err != nil {
 		return e, err
 	}
 	e.Request = proof.Entry{Index: entry.Index, Envelope: envelope}
@@ -94,13 +94,22 @@ func logged(q *store.Query, id string) (store.Entry, statement.Envelope, error) 
 	return entry, envelope, err
 }
 
+// askedBy reports whether the request was made with the key: it signed, or the gateway saw it.
+func askedBy(key string, said statement.Request, envelope statement.Envelope) bool {
+	if said.Via == brevet.ViaSSH {
+		return key == said.Seen.Key
+	}
+	return slices.ContainsFunc(envelope.Signatures, func(s statement.Signature) bool { return s.Key == key })
+}
+
 // agree compares a row with the statement that it was made of.
-func agree(row brevet.Request, said statement.Request, id brevet.RequestID) error {
+func agree(row brevet.Request, said statement.Request, envelope statement.Envelope) error {
 	for _, field := range []struct {
 		name string
 		same bool
 	}{
-		{"id", row.ID == id},
+		{"id", row.ID == envelope.RequestID(said)},
+		{"key", askedBy(row.Key, said, envelope)},
 		{"person", row.Person == said.Person},
 		{"role", row.Role == said.Role},
 		{"targets", slices.Equal(row.Targets, said.Targets)},

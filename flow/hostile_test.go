@@ -69,6 +69,9 @@ func TestHostileEdits(t *testing.T) {
 		{"a request is somebody else's", func(w *world, waiting, _ flow.RequestView) []string {
 			return []string{"update requests set state = 'ready', person = 'frank' where id = " + quote(string(waiting.ID))}
 		}, "log.mismatch", "waiting"},
+		{"a request is by another key", func(w *world, waiting, _ flow.RequestView) []string {
+			return []string{"update requests set state = 'ready', key = 'SHA256:other' where id = " + quote(string(waiting.ID))}
+		}, "log.mismatch", "waiting"},
 		{"what policy decided is edited", func(w *world, waiting, _ flow.RequestView) []string {
 			return []string{"update requests set state = 'ready', decision = replace(decision, '\"ask\"', '\"allow\"') where id = " + quote(string(waiting.ID))}
 		}, "issuer.refused", "waiting"},

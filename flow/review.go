@@ -158,6 +158,9 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, e
 	if err != nil {
 		return gone(err)
 	}
+	if !askedBy(r.Key, said, envelope) {
+		return "the key that asked for it was changed in the database", nil
+	}
 	key, err := v.KeyFor(r.Key, statement.UseRequest, v.size, v.now.UnixMicro())
 	if err != nil {
 		message, _ := brevet.MessageOf(err)
