@@ -198,7 +198,10 @@ func (w *world) quiet() {
 	for {
 		heard, err := w.issuer.Size(context.Background())
 		must(w.t, err)
-		if heard >= w.store.Size() {
+		q := w.store.Query(context.Background())
+		due, err := q.GrantsDue(w.clock(), 1)
+		must(w.t, err)
+		if len(due) == 0 && heard >= w.store.Size() { // what is over by now has been ended, too
 			return
 		}
 		<-tick.C
