@@ -16,12 +16,22 @@ import (
 	"github.com/brevet-pim/brevet/store"
 )
 
-// check holds what there is after a move against the model.
+// check holds what there is after a move against the model. What a worker went on with while it was
+// looked at, which cannot be in a bubble, is looked at again.
 func (w *world) check() error {
-	q := w.store.Query(context.Background())
-	if err := w.ledger.read(q); err != nil {
-		return fmt.Errorf("the log: %w", err)
+	for {
+		q := w.store.Query(context.Background())
+		if err := w.ledger.read(q); err != nil {
+			return fmt.Errorf("the log: %w", err)
+		}
+		err := w.checkAll(q)
+		if err == nil || w.store.Size() == w.ledger.head.Size {
+			return err
+		}
 	}
+}
+
+func (w *world) checkAll(q *store.Query) error {
 	if now := w.clock(); now.After(w.latest) {
 		w.latest = now
 	}
@@ -253,16 +263,11 @@ func (w *world) checkRest() error {
 	if err := w.check(); err != nil {
 		return err
 	}
-	for _, r := range w.ledger.inOrder {
-		if r.state == brevet.Ready {
-			return fmt.Errorf("%s is ready, and nobody takes it on", r.id)
-		}
+	if err := w.checkDone(); err != nil {
+		return err
 	}
 	for _, g := range w.ledger.given {
-		switch {
-		case g.state == brevet.Issuing, g.state == brevet.Ending:
-			return fmt.Errorf("%s is %s, and stays so", g.id, g.state)
-		case g.said == nil:
+		if g.said == nil {
 			continue
 		}
 		_, bundle, err := w.spine.ExportGrant(ctx, w.as("alice"), string(g.id))
@@ -282,4 +287,35 @@ func (w *world) checkRest() error {
 		err = fmt.Errorf("the log: %v", found.Problem)
 	}
 	return err
+}
+
+// patience is how long a worker may take, outside a bubble, to go on with what was left when the
+// process stopped.
+const patience = time.Minute
+
+// checkDone looks for what is left between two states.
+func (w *world) checkDone() error {
+	for since := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		left := w.left()
+		if left == nil || w.bubble || time.Since(since) > patience {
+			return left
+		}
+		if err := errors.Join(w.confirmAll(context.Background()), w.check()); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *world) left() error {
+	for _, r := range w.ledger.inOrder {
+		if r.state == brevet.Ready {
+			return fmt.Errorf("%s is ready, and nobody takes it on", r.id)
+		}
+	}
+	for _, g := range w.ledger.given {
+		if g.state == brevet.Issuing || g.state == brevet.Ending {
+			return fmt.Errorf("%s is %s, and stays so", g.id, g.state)
+		}
+	}
+	return nil
 }
