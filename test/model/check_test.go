@@ -16,17 +16,25 @@ import (
 	"github.com/brevet-pim/brevet/store"
 )
 
-// check holds what there is after a move against the model. What a worker went on with while it was
-// looked at, which cannot be in a bubble, is looked at again.
+// check holds what there is after a move against the model. Outside a bubble nobody knows when the
+// workers have done all there is to do: what one of them went on with while it was looked at is looked
+// at again, and what they owe may take them a while.
 func (w *world) check() error {
-	for {
+	for since := time.Now(); ; time.Sleep(time.Millisecond) {
 		q := w.store.Query(context.Background())
 		if err := w.ledger.read(q); err != nil {
 			return fmt.Errorf("the log: %w", err)
 		}
-		err := w.checkAll(q)
-		if err == nil || w.store.Size() == w.ledger.head.Size {
+		broken, owed := w.checkAll(q), w.checkSupported()
+		_, size, err := q.Checkpoint()
+		switch {
+		case err != nil:
 			return err
+		case !w.bubble && size > w.ledger.head.Size:
+		case broken != nil:
+			return broken
+		case owed == nil, w.bubble, time.Since(since) > patience:
+			return owed
 		}
 	}
 }
@@ -35,7 +43,7 @@ func (w *world) checkAll(q *store.Query) error {
 	if now := w.clock(); now.After(w.latest) {
 		w.latest = now
 	}
-	for _, part := range []func(*store.Query) error{w.checkHead, w.checkAnswered, w.checkRequests, w.checkGrants, w.checkSessions, w.checkSupported} {
+	for _, part := range []func(*store.Query) error{w.checkHead, w.checkAnswered, w.checkRequests, w.checkGrants, w.checkSessions} {
 		if err := part(q); err != nil {
 			return err
 		}
@@ -147,7 +155,7 @@ func (w *world) checkSessions(q *store.Query) error {
 }
 
 // checkSupported looks for grants that live on though what they rest on was taken away.
-func (w *world) checkSupported(*store.Query) error {
+func (w *world) checkSupported() error {
 	for _, g := range w.ledger.given {
 		if g.state != brevet.Live {
 			continue
@@ -289,8 +297,7 @@ func (w *world) checkRest() error {
 	return err
 }
 
-// patience is how long a worker may take, outside a bubble, to go on with what was left when the
-// process stopped.
+// patience is how long a worker may take, outside a bubble, to do what is owed.
 const patience = time.Minute
 
 // checkDone looks for what is left between two states.
