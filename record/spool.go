@@ -45,7 +45,7 @@ const (
 // and after a failure not before so long.
 const (
 	deliverers    = 4
-	batchBytes    = 1 << 20
+	batchBytes    = 3 << 20 // with one chunk more it must be a message that the API takes
 	batchChunks   = 64
 	firstBackoff  = 500 * time.Millisecond
 	longestPause  = 30 * time.Second
@@ -82,6 +82,10 @@ type Spool struct {
 	ready   []*delivery // something to do, nobody does it
 	stopped bool
 	refused int // set aside
+
+	bursting  *delivery // moves much, or did so last; nil: none
+	burstSeen time.Time
+	looking   bool // for what is held, soon
 }
 
 // delivery is one recording on its way.
@@ -98,12 +102,14 @@ type delivery struct {
 	backoff time.Duration
 	waiting int64     // bytes not delivered
 	since   time.Time // nothing was delivered since, though something waits
+	next    int       // chunks before this index are delivered; set only by the one that delivers
+
+	heldSince time.Time // it waits for a lull, or is late for having waited; zero: it does not
 
 	// Used only by the one that delivers.
 	segment *os.File
 	first   int // chunk of the segment
 	offset  int64
-	next    int
 	whole   bool // the last chunk is delivered
 	torn    bool // more is behind the end than a crash leaves
 }
@@ -257,15 +263,18 @@ func (s *Spool) log() *slog.Logger {
 func (s *Spool) take() *delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.ready) == 0 && !s.stopped {
+	for !s.stopped {
+		if i := slices.IndexFunc(s.ready, func(d *delivery) bool { return !s.held(d) }); i >= 0 {
+			d := s.ready[i]
+			s.ready = slices.Delete(s.ready, i, i+1)
+			return d
+		}
+		if len(s.ready) > 0 {
+			s.lookAgain()
+		}
 		s.changed.Wait()
 	}
-	if s.stopped {
-		return nil
-	}
-	d := s.ready[0]
-	s.ready = s.ready[1:]
-	return d
+	return nil
 }
 
 // wake makes somebody deliver. The caller holds the lock, or nobody else has the Spool yet.
@@ -313,7 +322,9 @@ func (s *Spool) rest(d *delivery) {
 	d.active = false
 	if d.next < d.durable || d.final {
 		s.wake(d)
+		return
 	}
+	d.heldSince = time.Time{}
 }
 
 func (s *Spool) retryLater(d *delivery) {
@@ -353,12 +364,16 @@ func (s *Spool) discard(ctx context.Context, d *delivery, suffix string) {
 	s.changed.Broadcast()
 }
 
-// deliver delivers all that may be, and reports whether that was all that will ever come.
+// deliver delivers all that may be, unless that must wait for a lull, and reports whether that was
+// all that will ever come.
 func (s *Spool) deliver(ctx context.Context, d *delivery) (ended bool, err error) {
 	for {
 		s.mu.Lock()
-		until, final, reason := d.durable, d.final, d.reason
+		until, final, reason, held := d.durable, d.final, d.reason, s.held(d)
 		s.mu.Unlock()
+		if held {
+			return false, nil
+		}
 		chunks, err := d.read(until)
 		if err != nil {
 			return false, err
@@ -535,6 +550,7 @@ type spoolSink struct {
 	file *os.File   // nil between two segments
 	size int64
 	next int // index of the next chunk
+	grew growth
 }
 
 // Put appends the chunk to the session's segment.
@@ -565,6 +581,9 @@ func (k *spoolSink) Put(_ context.Context, index uint32, chunk []byte) error {
 		k.to.since = time.Now()
 	}
 	k.to.waiting += size
+	if now := time.Now(); k.grew.chunk(now) {
+		k.spool.burst(k.to, now)
+	}
 	return nil
 }
 
@@ -623,6 +642,10 @@ func (k *spoolSink) Close() error {
 	k.spool.mu.Lock()
 	defer k.spool.mu.Unlock()
 	k.to.durable, k.to.final, k.to.reason = k.next, true, reasonFailed
+	if k.spool.bursting == k.to {
+		k.spool.bursting = nil
+		k.spool.changed.Broadcast()
+	}
 	k.spool.wake(k.to)
 	return err
 }
