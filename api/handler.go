@@ -100,7 +100,7 @@ func (s services) handler(options connect.HandlerOption) http.Handler {
 }
 
 // compressFrom is the size in bytes from which an answer is worth packing.
-const compressFrom = 1 << 10
+const compressFrom = 16 << 10
 
 func (m *Middleware) options(closing <-chan struct{}) connect.HandlerOption {
 	return connect.WithHandlerOptions(

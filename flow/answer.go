@@ -128,7 +128,6 @@ func (s *Spine) agree(ctx context.Context, by brevet.Caller, r brevet.Request, r
 	said := s.onRequest(s.event(string(statement.KindApproval), answer.Statement, by, fmt.Sprintf("%s agreed to %s for %s, presence %s", a.By, r.ID, policy.FormatSeconds(a.Duration), a.Presence)), r)
 	said.Statement, said.Detail = raw, map[string]any{"presence": a.Presence, "comment": a.Comment, "stage": a.Stage}
 	ready := s.onRequest(s.event("request.ready", string(r.ID), s.self(), "everybody whom "+string(r.ID)+" needed has agreed"), r)
-	due := s.Clock().Add(lead)
 	fault.Point("flow.approve")
 	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)
@@ -153,7 +152,7 @@ func (s *Spine) agree(ctx context.Context, by brevet.Caller, r brevet.Request, r
 		if _, err := t.UpdateRequest(now); err != nil {
 			return nil, err
 		}
-		return []brevet.Event{said, ready}, t.Enqueue(jobIssue, string(r.ID), due)
+		return []brevet.Event{said, ready}, nil
 	})
 	fault.Point("flow.approved")
 	return err
@@ -242,9 +241,6 @@ func (s *Spine) refuse(ctx context.Context, by brevet.Caller, r brevet.Request, 
 		}
 		now.State, now.Why = state, why
 		if _, err := t.UpdateRequest(now); err != nil {
-			return nil, err
-		}
-		if err := t.Withdraw(jobIssue, string(r.ID)); err != nil {
 			return nil, err
 		}
 		return events, t.AddApproval(answer)

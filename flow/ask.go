@@ -26,7 +26,7 @@ const (
 // Ask takes in a request that the caller signed, decides it, and issues at once what nobody need
 // agree to. Taken in twice, it is one request.
 func (s *Spine) Ask(ctx context.Context, by brevet.Caller, raw []byte) (RequestView, error) {
-	envelope, said, err := parse[statement.Request](raw)
+	envelope, said, err := s.readRequest(raw)
 	switch {
 	case err != nil:
 		return RequestView{}, err
@@ -41,7 +41,7 @@ func (s *Spine) Ask(ctx context.Context, by brevet.Caller, raw []byte) (RequestV
 
 // AskInline takes in a request that the calling gateway signed for a person whose key it saw.
 func (s *Spine) AskInline(ctx context.Context, by brevet.Caller, raw []byte) (RequestView, error) {
-	envelope, said, err := parse[statement.Request](raw)
+	envelope, said, err := s.readRequest(raw)
 	switch {
 	case err != nil:
 		return RequestView{}, err
@@ -53,14 +53,28 @@ func (s *Spine) AskInline(ctx context.Context, by brevet.Caller, raw []byte) (Re
 	return s.takeIn(ctx, by, raw, envelope, said)
 }
 
+// readRequest reads a request that somebody handed in.
+func (s *Spine) readRequest(raw []byte) (envelope statement.Envelope, said statement.Request, err error) {
+	if envelope, err = statement.Parse(raw); err != nil {
+		return envelope, said, err
+	}
+	said, err = proof.Open[statement.Request](&s.memory, envelope)
+	return envelope, said, err
+}
+
 func (s *Spine) takeIn(ctx context.Context, by brevet.Caller, raw []byte, envelope statement.Envelope, said statement.Request) (RequestView, error) {
-	known, err := s.Store.Query(ctx).RequestOf(string(envelope.ID()))
+	view, err := s.take(ctx, by, raw, envelope, said)
 	if err == nil {
-		return s.viewOf(ctx, known) // handed in before
+		return view, nil
 	}
-	if brevet.KindOf(err) != brevet.NotFound {
-		return RequestView{}, err
+	if known, unknown := s.Store.Query(ctx).RequestOf(string(envelope.ID())); unknown == nil { // it was handed in before
+		return s.viewOf(ctx, known)
 	}
+	return RequestView{}, err
+}
+
+// take takes in a request that was not handed in before.
+func (s *Spine) take(ctx context.Context, by brevet.Caller, raw []byte, envelope statement.Envelope, said statement.Request) (RequestView, error) {
 	v := s.view()
 	claimed, err := s.claim(ctx, by, said, v)
 	if err != nil {
@@ -78,18 +92,24 @@ func (s *Spine) takeIn(ctx context.Context, by brevet.Caller, raw []byte, envelo
 	if err != nil {
 		return RequestView{}, err
 	}
-	r, index, err := s.begin(ctx, by, r, raw, bundle, weighed)
-	if err != nil {
-		if same, unknown := s.Store.Query(ctx).RequestOf(string(envelope.ID())); unknown == nil { // handed in twice at once
-			return s.viewOf(ctx, same)
+	r, events := s.decided(r, weighed)
+	a := application{by: by, raw: raw, bundle: bundle, weighed: weighed, row: r, events: events}
+	if r.State == brevet.Ready {
+		if err := s.intendAtOnce(ctx, &a); err != nil {
+			return RequestView{}, err
 		}
+	}
+	commit, err := s.begin(ctx, a)
+	if err != nil {
 		return RequestView{}, err
 	}
-	if r.State != brevet.Ready {
-		return s.view().request(r, nil, raw, brevet.Grant{}), nil
+	switch a.row.State {
+	case brevet.Granted:
+		return s.givenAtOnce(ctx, a, commit)
+	case brevet.Ready:
+		return s.advanced(ctx, r.ID)
 	}
-	placed := proof.Entry{Index: index, Envelope: envelope}
-	return s.issuedAtOnce(ctx, raw, evidence{r, said, proof.Evidence{Request: placed, Claimed: claimed}})
+	return s.view().request(a.row, nil, raw, brevet.Grant{}), nil
 }
 
 // claim is what the server alone says of the request: it can only make the answer stricter.
@@ -138,37 +158,57 @@ func requestOf(envelope statement.Envelope, said statement.Request, w *proof.Wei
 	}
 }
 
-// begin writes a new request and what policy said of it, and returns it with its place in the log.
-func (s *Spine) begin(ctx context.Context, by brevet.Caller, r brevet.Request, raw, bundle []byte, w *proof.Weighed) (written brevet.Request, index int64, err error) {
-	asked := s.event(string(statement.KindRequest), r.Statement, by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), policy.FormatSeconds(r.Duration)))
-	asked.Statement, asked.Request, asked.About = raw, r.ID, r.Person
-	asked.Detail = map[string]any{"decision": w.Decision, "inputs": w.Inputs}
-	decided, more := s.decided(r, w)
-	events := append([]brevet.Event{asked}, more...)
-	due := s.Clock().Add(lead)
+// application is a request that was weighed, on its way into the log.
+type application struct {
+	by          brevet.Caller
+	raw, bundle []byte
+	weighed     *proof.Weighed
+	row         brevet.Request // as it comes to stand
+	events      []brevet.Event // of what it came to
+	grant       *brevet.Grant  // whose intent is among them
+}
+
+// intendAtOnce has the issuer say what it will give, so that a request to which nobody need agree is
+// written with its intent. If it does not, it is asked again once the request is in the log.
+func (s *Spine) intendAtOnce(ctx context.Context, a *application) error {
+	d, err := s.draft(ctx, a.row, a.bundle)
+	switch {
+	case brevet.KindOf(err) == brevet.Conflict: // it is spent
+		return err
+	case err != nil:
+		s.Log.WarnContext(ctx, "the issuer says no before a request is in the log; it will be asked again", "request", a.row.ID, "error", err)
+		return nil
+	}
+	a.row.State, a.grant, a.events = brevet.Granted, &d.grant, []brevet.Event{d.event}
+	return nil
+}
+
+// begin writes a new request, what policy said of it, and its intent if there is one.
+func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) {
+	r := a.row
+	asked := s.event(string(statement.KindRequest), r.Statement, a.by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), policy.FormatSeconds(r.Duration)))
+	asked.Statement, asked.Request, asked.About = a.raw, r.ID, r.Person
+	asked.Detail = map[string]any{"decision": a.weighed.Decision, "inputs": a.weighed.Inputs}
+	events := append([]brevet.Event{asked}, a.events...)
 	fault.Point("flow.ask")
 	commit, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		if open, err := t.CountOpen(r.Person); err != nil || open >= mostOpen {
-			return nil, tooMany(err, r.Person, open)
+		if !r.State.Final() { // so it stays open
+			if open, err := t.CountOpen(r.Person); err != nil || open >= mostOpen {
+				return nil, tooMany(err, r.Person, open)
+			}
 		}
 		if err := t.AddRequest(r); err != nil {
 			return nil, err
 		}
-		if err := t.PutBundle(r.ID.Grant(), bundle); err != nil {
-			return nil, err
-		}
-		if written, err = t.UpdateRequest(decided); err != nil {
-			return nil, err
-		}
-		if decided.State == brevet.Ready {
-			if err := t.Enqueue(jobIssue, string(r.ID), due); err != nil {
+		if a.grant != nil {
+			if err := t.AddGrant(*a.grant); err != nil {
 				return nil, err
 			}
 		}
-		return events, nil
+		return events, t.PutBundle(r.ID.Grant(), a.bundle)
 	})
 	fault.Point("flow.asked")
-	return written, commit.First, err
+	return commit, err
 }
 
 func tooMany(err error, person brevet.PersonID, open int) error {

@@ -98,7 +98,7 @@ func (s *Spine) lapse(ctx context.Context, r brevet.Request) error {
 		if _, err := t.UpdateRequest(now); err != nil {
 			return nil, err
 		}
-		return []brevet.Event{event}, t.Withdraw(jobIssue, string(r.ID))
+		return []brevet.Event{event}, nil
 	})
 	return err
 }

@@ -41,30 +41,38 @@ func (s *Spine) advanced(ctx context.Context, id brevet.RequestID) (RequestView,
 	return s.viewOf(ctx, r)
 }
 
-// issuedAtOnce issues what nobody need agree to, by what was written a moment ago and need not be read
+// givenAtOnce gives what nobody need agree to, by what was written a moment ago and need not be read
 // again. Whatever comes in between, the rows say how the request then stands.
-func (s *Spine) issuedAtOnce(ctx context.Context, raw []byte, ev evidence) (RequestView, error) {
+func (s *Spine) givenAtOnce(ctx context.Context, a application, written store.Commit) (RequestView, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuing)
 	defer cancel()
-	i, err := s.intendBy(ctx, ev)
-	if err == nil && i.request.State == brevet.Granted {
-		i.grant, err = s.fulfil(ctx, i)
-	}
-	if err == nil && i.grant.State == brevet.Live {
-		return s.view().request(i.request, nil, raw, i.grant), nil
+	last := written.Count - 1
+	g, err := s.fulfil(ctx, intention{
+		request: a.row, grant: *a.grant, bundle: a.bundle, statement: a.events[len(a.events)-1].Statement,
+		leaf: issuer.IntentLeaf{Index: written.First + int64(last), Salt: written.Bodies[last].Salt, Body: written.Bodies[last].Record},
+	})
+	if err == nil && g.State == brevet.Live {
+		return s.view().request(a.row, nil, a.raw, g), nil
 	}
 	if err != nil {
-		s.notAtOnce(ctx, ev.row.ID, err)
+		s.notAtOnce(ctx, a.row.ID, err)
 	}
-	r, err := s.Store.Query(ctx).Request(ev.row.ID)
+	r, err := s.Store.Query(ctx).Request(a.row.ID)
 	if err != nil {
 		return RequestView{}, err
 	}
 	return s.viewOf(ctx, r)
 }
 
+// notAtOnce sees to it that a request is tried again soon: by its state it would be only when somebody
+// looks at all of them.
 func (s *Spine) notAtOnce(ctx context.Context, id brevet.RequestID, why error) {
 	s.Log.WarnContext(ctx, "a grant was not issued at once; it will be tried again", "request", id, "error", why)
+	due := s.Clock().Add(lead)
+	err := s.Store.Work(context.WithoutCancel(ctx), func(w *store.Work) error { return w.Enqueue(jobIssue, string(id), due) })
+	if err != nil {
+		s.Log.WarnContext(ctx, "nor will that be soon", "request", id, "error", err)
+	}
 }
 
 // issue brings a request that is ready to its grant, from wherever it stands. It may run again, and
@@ -92,40 +100,51 @@ func (s *Spine) intend(ctx context.Context, r brevet.Request) (brevet.Request, e
 	if err != nil {
 		return s.refusedByIssuer(ctx, r, err)
 	}
-	i, err := s.intendBy(ctx, ev)
-	return i.request, err
+	return s.intendBy(ctx, ev)
 }
 
-// intention is an intent that stands in the log, and what is to come of it. If the request was
-// refused instead, only that counts.
+// intention is an intent that stands in the log, and what is to come of it.
 type intention struct {
-	request brevet.Request
-	grant   brevet.Grant
-	bundle  []byte // what the intent rests on
+	request   brevet.Request
+	grant     brevet.Grant
+	bundle    []byte // what the intent rests on
+	statement []byte
+	leaf      issuer.IntentLeaf
 }
 
-func (s *Spine) intendBy(ctx context.Context, ev evidence) (intention, error) {
+// draft is an intent that the issuer has signed, on its way into the log, and the grant that is to come of it.
+type draft struct {
+	event brevet.Event
+	grant brevet.Grant
+}
+
+// draft has the issuer say what it will give.
+func (s *Spine) draft(ctx context.Context, r brevet.Request, bundle []byte) (draft, error) {
+	prepared, err := s.Issuer.Prepare(ctx, bundle)
+	if err != nil {
+		return draft{}, err
+	}
+	intent := prepared.Said
+	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, policy.FormatSeconds(intent.Duration))), r)
+	event.Statement, event.Grant = prepared.Raw, r.ID.Grant()
+	event.Detail = map[string]any{"intent": prepared.ID, "policies": intent.Policies}
+	return draft{event, grantOf(r, prepared.ID, intent)}, nil
+}
+
+// intendBy has the issuer say what it will give by the evidence, and writes that.
+func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, error) {
 	r := ev.row
 	if err := s.await(ctx, ev.last()+1); err != nil {
-		return intention{request: r}, err
+		return r, err
 	}
 	bundle, err := ev.bundle()
 	if err != nil {
-		return intention{request: r}, err
+		return r, err
 	}
-	raw, err := s.Issuer.Prepare(ctx, bundle)
+	d, err := s.draft(ctx, r, bundle)
 	if err != nil {
-		r, err = s.refusedByIssuer(ctx, r, err)
-		return intention{request: r}, err
+		return s.refusedByIssuer(ctx, r, err)
 	}
-	envelope, intent, err := parse[statement.Intent](raw)
-	if err != nil {
-		return intention{request: r}, err
-	}
-	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, policy.FormatSeconds(intent.Duration))), r)
-	event.Statement, event.Grant = raw, r.ID.Grant()
-	event.Detail = map[string]any{"intent": envelope.ID(), "policies": intent.Policies}
-	grant := grantOf(r, envelope.ID(), intent)
 	fault.Point("flow.intend")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)
@@ -139,19 +158,16 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (intention, error) {
 		if r, err = t.UpdateRequest(now); err != nil {
 			return nil, err
 		}
-		if err := t.AddGrant(grant); err != nil {
+		if err := t.AddGrant(d.grant); err != nil {
 			return nil, err
 		}
-		if len(ev.Approvals) == 0 { // then it stands there since the request was taken in
-			return []brevet.Event{event}, nil
-		}
-		return []brevet.Event{event}, t.PutBundle(grant.ID, bundle)
+		return []brevet.Event{d.event}, t.PutBundle(d.grant.ID, bundle)
 	})
 	fault.Point("flow.intended")
 	if errors.Is(err, errOvertaken) {
-		r, err = s.Store.Query(ctx).Request(r.ID)
+		return s.Store.Query(ctx).Request(r.ID)
 	}
-	return intention{r, grant, bundle}, err
+	return r, err
 }
 
 // errOvertaken says that somebody else has moved what was to be moved.
@@ -161,6 +177,7 @@ func grantOf(r brevet.Request, id statement.ID, intent statement.Intent) brevet.
 	from := time.UnixMicro(intent.At).UTC()
 	return brevet.Grant{
 		ID:      r.ID.Grant(),
+		Version: 1,
 		Request: r.ID,
 		Intent:  string(id),
 		State:   brevet.Issuing,
@@ -198,7 +215,7 @@ func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause err
 		if r, err = t.UpdateRequest(now); err != nil {
 			return nil, err
 		}
-		return []brevet.Event{finding, refused}, t.Withdraw(jobIssue, string(r.ID))
+		return []brevet.Event{finding, refused}, nil
 	})
 	if errors.Is(err, errOvertaken) {
 		return s.Store.Query(ctx).Request(r.ID)
@@ -217,7 +234,11 @@ func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.fulfil(ctx, intention{r, g, bundle})
+	entry, err := q.IntentOf(r.Statement)
+	if err != nil {
+		return err
+	}
+	_, err = s.fulfil(ctx, intention{r, g, bundle, entry.Statement, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}})
 	return err
 }
 
@@ -231,36 +252,26 @@ func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
 	if err != nil {
 		return g, err
 	}
-	envelope, given, err := parse[statement.Grant](result.Grant)
-	if err != nil {
-		return g, err
-	}
+	given := result.Grant.Said
 	credential, err := credentialOf(given, result)
 	if err != nil {
 		return g, err
 	}
-	g.State, g.Statement = brevet.Live, string(envelope.ID())
+	g.State, g.Statement = brevet.Live, string(result.Grant.ID)
 	g.From, g.To = time.UnixMicro(given.From).UTC(), time.UnixMicro(given.To).UTC()
 	event := s.event(string(statement.KindGrant), g.Statement, s.self(), fmt.Sprintf("%s has %s on %s until %s", g.Person, g.Role, list(g.Targets), g.To.Format(time.RFC3339)))
-	event.Statement, event.Request, event.Grant, event.About = result.Grant, r.ID, g.ID, g.Person
+	event.Statement, event.Request, event.Grant, event.About = result.Grant.Raw, r.ID, g.ID, g.Person
 	event.Detail = map[string]any{"serial": given.Serial, "from": g.From, "to": g.To}
 	fault.Point("flow.give")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		now, err := t.Grant(g.ID)
+		err := t.GiveGrant(g)
+		if brevet.KindOf(err) == brevet.Conflict {
+			return nil, errOvertaken
+		}
 		if err != nil {
 			return nil, err
 		}
-		if now.State != brevet.Issuing {
-			return nil, errOvertaken
-		}
-		g.Version = now.Version
-		if _, err := t.UpdateGrant(g); err != nil {
-			return nil, err
-		}
-		if err := t.PutCredential(g.ID, credential); err != nil {
-			return nil, err
-		}
-		return []brevet.Event{event}, t.Withdraw(jobIssue, string(r.ID))
+		return []brevet.Event{event}, t.PutCredential(g, credential)
 	})
 	fault.Point("flow.given")
 	if err == nil {
@@ -273,16 +284,16 @@ func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
 	return i.grant, err
 }
 
-// issued hands the issuer its intent, as the log has it, with what it rests on.
+// issued hands the issuer its intent, which waits until it has seen that in the log, and returns when
+// proofs of what was given can be made.
 func (s *Spine) issued(ctx context.Context, i intention) (issuer.Result, error) {
-	entry, err := s.Store.Query(ctx).IntentOf(i.request.Statement)
-	if err != nil {
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	result, err := s.Issuer.Issue(patient, i.statement, i.leaf, i.bundle)
+	if err := s.await(ctx, i.leaf.Index+1); err != nil {
 		return issuer.Result{}, err
 	}
-	if err := s.await(ctx, entry.Index+1); err != nil {
-		return issuer.Result{}, err
-	}
-	return s.Issuer.Issue(ctx, entry.Statement, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}, i.bundle)
+	return result, err
 }
 
 func credentialOf(g statement.Grant, result issuer.Result) (brevet.Credential, error) {
@@ -322,7 +333,7 @@ func (s *Spine) notGiven(ctx context.Context, r brevet.Request, g brevet.Grant, 
 		if _, err := t.UpdateGrant(now); err != nil {
 			return nil, err
 		}
-		return []brevet.Event{finding, over}, t.Withdraw(jobIssue, string(r.ID))
+		return []brevet.Event{finding, over}, nil
 	})
 	if errors.Is(err, errOvertaken) {
 		return nil

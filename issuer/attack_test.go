@@ -146,7 +146,7 @@ func TestRequestsThatMayNotBe(t *testing.T) {
 		}},
 		{name: "not followed yet", kind: brevet.Conflict, sentence: "has not seen this request in the log", do: func(w *world) error {
 			r := w.Ask("bob", "web-root", nil)
-			_, err := w.issuer.Prepare(w.T.Context(), w.Bundle(r))
+			_, err := w.issuer.Prepare(w.T.Context(), w.Bundle(r, w.Approve("carol", r, 0, nil)))
 			return err
 		}},
 		{name: "an approval in its place", kind: brevet.Refused, sentence: "is not the type of a request statement", do: func(w *world) error {
@@ -383,7 +383,7 @@ func TestTermsAreTheNarrowest(t *testing.T) {
 	b := w.Approve("erin", r, 1, func(a *statement.Approval) { a.Duration, a.Logins = 900, []string{"postgres"} })
 	w.follow()
 	result, _ := w.give(w.Bundle(r, a, b))
-	g := open[statement.Grant](t, result.Grant)
+	g := open[statement.Grant](t, result.Grant.Raw)
 	if g.Duration != 600 || g.To-g.From != 600e6 || !slices.Equal(g.Logins, []string{"postgres"}) {
 		t.Errorf("got %v from %d to %d for %v", g.Duration, g.From, g.To, g.Logins)
 	}

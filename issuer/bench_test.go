@@ -108,11 +108,12 @@ func (g *groupLog) run() {
 }
 
 func (g *groupLog) give(b *testing.B, bundle []byte) {
-	intent, err := g.w.issuer.Prepare(b.Context(), bundle)
+	prepared, err := g.w.issuer.Prepare(b.Context(), bundle)
 	if err != nil {
 		b.Error(err)
 		return
 	}
+	intent := prepared.Raw
 	x := &waiting{intent: intent, logged: make(chan struct{})}
 	g.intents <- x
 	<-x.logged

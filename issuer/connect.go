@@ -69,7 +69,7 @@ func (i *Issuer) mayBeCalled(m statement.Machine, name string) error {
 	if err := brevet.CheckName("host", target); err != nil {
 		return err
 	}
-	catalog, err := i.known.state.Catalog.InForce()
+	catalog, err := i.knows().state.Catalog.InForce()
 	if err != nil {
 		return err
 	}
@@ -82,16 +82,16 @@ func (i *Issuer) mayBeCalled(m statement.Machine, name string) error {
 // machineWith returns the machine of the roster if it has the key for the use, and the key is not
 // revoked. The caller holds giving.
 func (i *Issuer) machineWith(name brevet.MachineID, fingerprint string, use statement.MachineUse) (statement.Machine, error) {
-	if err := i.known.able(); err != nil {
+	if err := i.knows().able(); err != nil {
 		return statement.Machine{}, err
 	}
-	m, _, err := i.known.state.Roster.MachineOf(fingerprint, use, proof.End)
+	m, _, err := i.knows().state.Roster.MachineOf(fingerprint, use, proof.End)
 	switch {
 	case err != nil:
 		return statement.Machine{}, err
 	case m.Name != name:
 		return statement.Machine{}, refuse("key %s is of %s, not of %s", fingerprint, m.Name, name)
-	case len(i.known.state.Revoked.Of(statement.RevokeKey, fingerprint, proof.End)) > 0:
+	case len(i.knows().state.Revoked.Of(statement.RevokeKey, fingerprint, proof.End)) > 0:
 		return statement.Machine{}, refuse("key %s of %s is revoked", fingerprint, name)
 	}
 	return m, nil

@@ -57,7 +57,7 @@ func TestGrantOpensTheTarget(t *testing.T) {
 		}
 	}
 	out := keygen(t, cert)
-	for _, want := range []string{"user certificate", string(open[statement.Grant](t, r.Grant).ID) + " bob", "web1/" + login, "source-address 127.0.0.0/8", "permit-pty"} {
+	for _, want := range []string{"user certificate", string(open[statement.Grant](t, r.Grant.Raw).ID) + " bob", "web1/" + login, "source-address 127.0.0.0/8", "permit-pty"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("ssh-keygen does not show %q:\n%s", want, out)
 		}

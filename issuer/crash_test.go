@@ -23,7 +23,7 @@ type errand struct {
 	Key    []byte
 	Root   statement.ID
 	Now    int64
-	What   string // follow, prepare, issue, takeback
+	What   string // follow, issue, takeback
 	Feed   Feed
 	Bundle []byte // or the revocation
 	Intent []byte
@@ -63,8 +63,6 @@ func (e errand) run(t *testing.T, i *Issuer) (err error) {
 	switch e.What {
 	case "follow":
 		_, err = i.Follow(t.Context(), e.Feed)
-	case "prepare":
-		_, err = i.Prepare(t.Context(), e.Bundle)
 	case "issue":
 		_, err = i.Issue(t.Context(), e.Intent, e.Leaf, e.Bundle)
 	case "takeback":
@@ -82,7 +80,7 @@ func TestCrash(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "fault", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, what := range []string{"follow", "prepare", "issue", "takeback"} {
+	for _, what := range []string{"follow", "issue", "takeback"} {
 		for _, when := range []string{"commit", "committed"} {
 			t.Run(what+"."+when, func(t *testing.T) {
 				w := newWorld(t, prooftest.Options{})
@@ -145,7 +143,7 @@ func (w *world) afterCrash(t *testing.T, e errand, done bool) {
 		}
 		return b
 	}
-	table := map[string]string{"follow": "entries where idx = " + strconv.FormatInt(e.Feed.From, 10), "prepare": "intents", "issue": "grants", "takeback": "heard"}[e.What]
+	table := map[string]string{"follow": "entries where idx = " + strconv.FormatInt(e.Feed.From, 10), "issue": "grants", "takeback": "heard"}[e.What]
 	if got := count(table) == 1; got != done {
 		t.Fatalf("it is kept: %v, want %v", got, done)
 	}
@@ -156,16 +154,12 @@ func (w *world) afterCrash(t *testing.T, e errand, done bool) {
 	switch e.What {
 	case "follow":
 		w.follow()
-	case "prepare":
-		if intent := w.prepare(e.Bundle); done && !bytes.Equal(intent, before) {
-			t.Error("the intent is another")
-		}
 	case "issue":
-		if r := w.issue(e.Intent, e.Leaf, e.Bundle); done && (!bytes.Equal(r.Grant, before) || !bytes.Equal(r.Certificate, kept("certificate", table))) {
+		if r := w.issue(e.Intent, e.Leaf, e.Bundle); done && (!bytes.Equal(r.Grant.Raw, before) || !bytes.Equal(r.Certificate, kept("certificate", table))) {
 			t.Error("the grant is another")
 		}
 	case "takeback":
-		if _, suspended := w.issuer.known.state.Suspended("bob", w.Log.Size()); suspended != done {
+		if _, suspended := w.issuer.knows().state.Suspended("bob", w.Log.Size()); suspended != done {
 			t.Errorf("bob is suspended: %v", suspended)
 		}
 		if _, err := w.issuer.TakeBack(t.Context(), e.Bundle); err != nil {

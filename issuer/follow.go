@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -38,7 +39,10 @@ var demanded = map[string]bool{
 // Follow takes in what is new in the log, durably, and returns its checkpoint with the issuer's
 // cosignature. A feed that does not begin where the last ended is a Conflict; one that does not
 // hold is Refused, and the issuer stays where it was. When Follow returns, nothing is signed any
-// more that rests on less.
+// more that rests on less of what is in force.
+//
+// What makes no difference to that, as most of the log, is known as soon as it was examined: what is given
+// by it is kept in the same commit, or a later one.
 func (i *Issuer) Follow(ctx context.Context, feed Feed) (cosigned []byte, err error) {
 	i.following.Lock()
 	defer i.following.Unlock()
@@ -56,15 +60,52 @@ func (i *Issuer) Follow(ctx context.Context, feed Feed) (cosigned []byte, err er
 		return nil, err
 	}
 	next.followed = at
-	page := page{Feed: feed, kept: kept{head: next.head, checkpoint: cosigned, followed: at, entries: entries}}
-	if err := i.state.write(ctx, "follow", page.write); err != nil {
+	p := &page{Feed: feed, state: i.state, kept: kept{head: next.head, checkpoint: cosigned, followed: at, forgotten: next.forgotten, entries: entries}}
+	if i.current && len(entries) == 0 && len(feed.Leaves) <= maxComing {
+		err = i.followAtOnce(ctx, before, next, p)
+	} else {
+		err = i.followWhenDurable(ctx, next, p)
+	}
+	if err != nil {
 		return nil, err
 	}
+	i.current = true
+	return cosigned, nil
+}
+
+// maxComing bounds how many leaves are known before they are durable.
+const maxComing = 4096
+
+// followAtOnce takes in leaves that change nothing of what is in force.
+func (i *Issuer) followAtOnce(ctx context.Context, before, next known, p *page) error {
+	coming := p.coming()
+	i.state.coming.Store(coming)
+	i.learn(next)
+	write := i.state.write
+	if len(coming.spent) > 0 { // somebody is about to issue
+		write = i.state.writePatiently
+	}
+	err := write(ctx, "follow", p.write)
+	if err != nil {
+		i.learn(before)
+	} else if p.forgotten != next.forgotten {
+		next.forgotten = p.forgotten
+		i.learn(next)
+	}
+	i.state.coming.Store(nil)
+	return err
+}
+
+func (i *Issuer) followWhenDurable(ctx context.Context, next known, p *page) error {
+	if err := i.state.write(ctx, "follow", p.write); err != nil {
+		return err
+	}
+	next.forgotten = p.forgotten
 	i.giving.Lock()
 	defer i.giving.Unlock()
-	i.known = next
+	i.learn(next)
 	i.statuses.forget()
-	return cosigned, nil
+	return nil
 }
 
 // alarm tells of what only an attack or a disaster can bring about. It is logged here as well as
@@ -102,7 +143,7 @@ func (i *Issuer) examine(before known, feed Feed) (known, []proof.Entry, error) 
 	if before.state == nil || next.Roster != before.state.Roster {
 		unfit = i.unfit(next)
 	}
-	return known{state: next, head: head, unfit: unfit}, entries, nil
+	return known{state: next, head: head, forgotten: before.forgotten, unfit: unfit}, entries, nil
 }
 
 func (i *Issuer) extend(s *proof.State, manifests map[string][]byte, entries []proof.Entry) (*proof.State, error) {
@@ -182,12 +223,36 @@ func checkHead(s *proof.State, checkpoint []byte, head audit.Head) error {
 type page struct {
 	Feed
 	kept
+	state *state
 }
 
-// keptGrants is how long after their end grants are remembered.
-const keptGrants = 24 * time.Hour
+const (
+	// keptGrants is how long after their end grants are remembered.
+	keptGrants = 24 * time.Hour
+	// tidying is how often older ones are looked for.
+	tidying = time.Minute
+)
 
-func (p page) write(ctx context.Context, tx *sql.Tx) error {
+// coming returns what the leaves say.
+func (p *page) coming() *coming {
+	c := &coming{places: map[statement.ID]int64{}, spent: map[statement.ID]spending{}}
+	for n, leaf := range p.Leaves {
+		index, subject := p.From+int64(n), statement.ID(leaf.Subject)
+		switch statement.Kind(leaf.Kind) {
+		case statement.KindRequest, statement.KindApproval:
+			if _, known := c.places[subject]; !known {
+				c.places[subject] = index
+			}
+		case statement.KindIntent:
+			if _, known := c.spent[subject]; !known {
+				c.spent[subject] = spending{index, slices.Clone(leaf.Body[:])}
+			}
+		}
+	}
+	return c
+}
+
+func (p *page) write(ctx context.Context, tx *sql.Tx) error {
 	for n, leaf := range p.Leaves {
 		if err := p.leaf(ctx, tx, p.From+int64(n), leaf); err != nil {
 			return err
@@ -202,18 +267,21 @@ func (p page) write(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "update issuer set edge = $1, checkpoint = $2, followed = $3 where id = 1",
-		edge, p.checkpoint, p.followed.UnixMicro()); err != nil {
+	if _, err := tx.ExecContext(ctx, "update issuer set edge = $1, checkpoint = $2, followed = $3, forgotten = $4 where id = 1",
+		edge, p.checkpoint, p.followed.UnixMicro(), p.forgotten); err != nil {
 		return err
 	}
-	old := p.followed.Add(-keptGrants).UnixMicro()
-	_, err = tx.ExecContext(ctx, "delete from grants where ends < $1", old)
+	if p.followed.Sub(p.state.tidied) < tidying && !p.followed.Before(p.state.tidied) {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, "delete from grants where ends < $1", p.followed.Add(-keptGrants).UnixMicro())
+	p.state.tidied = p.followed
 	return err
 }
 
 // leaf notes where requests and approvals stand, and which intent spends which request: the
 // first. Later leaves of the same subject change nothing.
-func (p page) leaf(ctx context.Context, tx *sql.Tx, index int64, leaf audit.Leaf) error {
+func (p *page) leaf(ctx context.Context, tx *sql.Tx, index int64, leaf audit.Leaf) error {
 	subject := bytesOf(leaf.Subject)
 	if subject == nil {
 		return nil
@@ -224,6 +292,15 @@ func (p page) leaf(ctx context.Context, tx *sql.Tx, index int64, leaf audit.Leaf
 		_, err = tx.ExecContext(ctx, "insert into places (statement, idx) values ($1, $2) on conflict do nothing", subject, index)
 	case statement.KindIntent:
 		_, err = tx.ExecContext(ctx, "insert into spent (request, idx, body) values ($1, $2, $3) on conflict do nothing", subject, index, leaf.Body[:])
+	case statement.KindGrant:
+		if p.state.gave.has(statement.ID(leaf.Subject)) {
+			return nil
+		}
+		var remembered bool
+		err = tx.QueryRowContext(ctx, "select exists (select 1 from grants where statement = $1)", subject).Scan(&remembered)
+		if err == nil && !remembered {
+			p.forgotten = index // the state was put back to before it
+		}
 	}
 	return err
 }
@@ -231,7 +308,7 @@ func (p page) leaf(ctx context.Context, tx *sql.Tx, index int64, leaf audit.Leaf
 // keptManifests is how many manifests are kept: as many as package proof has ready.
 const keptManifests = 4
 
-func (p page) entry(ctx context.Context, tx *sql.Tx, e proof.Entry) error {
+func (p *page) entry(ctx context.Context, tx *sql.Tx, e proof.Entry) error {
 	envelope, err := e.Envelope.Marshal()
 	if err != nil {
 		return err

@@ -29,12 +29,12 @@ type IntentLeaf struct {
 
 // Result is what was given.
 type Result struct {
-	Grant       []byte // the grant statement's envelope
+	Grant       Signed[statement.Grant]
 	Certificate []byte // SSH, in its wire form
 }
 
 // Issue gives what the intent says, once that stands in the log that was followed, as the first one
-// of its request. It judges again, with all that it knows by now: whatever changed since, a
+// of its request. It waits for the log to be followed so far, until ctx ends. It judges again, with all that it knows by now: whatever changed since, a
 // revocation, a suspension, a role, a policy, voids the intent for good.
 //
 // Asked again for the same intent it returns the same bytes, also after a crash.
@@ -43,73 +43,79 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if err != nil {
 		return Result{}, err
 	}
-	said, err := statement.Open[statement.Intent](e)
+	said, err := proof.Open[statement.Intent](&i.memory, e)
 	if err != nil {
+		return Result{}, err
+	}
+	if err := i.seen(ctx, leaf.Index); err != nil {
 		return Result{}, err
 	}
 	i.giving.RLock()
 	defer i.giving.RUnlock()
-	if err := i.known.able(); err != nil {
+	k := i.knows()
+	if err := k.able(); err != nil {
 		return Result{}, err
 	}
 	now, err := i.clock.now()
 	if err != nil {
 		return Result{}, err
 	}
-	// In this order: who issues the same at the same time removes what is prepared with writing what is given.
-	prepared, _, err := preparedFor(ctx, i.state.reads, said.Request)
-	if err != nil {
-		return Result{}, failed(err)
-	}
-	g, found, err := givenFor(ctx, i.state.reads, said.Request)
-	if err != nil {
-		return Result{}, failed(err)
-	}
-	if found {
-		return i.again(g, e.ID(), now)
-	}
-	if !bytes.Equal(prepared, intent) {
-		return Result{}, refuse("the issuer has not prepared this intent, or another one since").WithHint("ask again")
-	}
-	if err := i.spends(ctx, e, said, leaf); err != nil {
-		return Result{}, err
-	}
-	v, err := i.judgeAgain(ctx, said, leaf.Index, bundle, now)
+	st, err := i.state.standingOf(ctx, said.Request)
 	if err != nil {
 		return Result{}, err
 	}
-	made, err := i.give(ctx, e, said, v, leaf.Index, now)
+	if st.given != nil {
+		return i.again(*st.given, said.Request, e.ID(), now)
+	}
+	if err := i.spends(k, st.spent, e, leaf); err != nil {
+		return Result{}, err
+	}
+	v, err := i.judgeAgain(ctx, k, said, st.place, leaf.Index, bundle, now)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := i.state.write(ctx, "issue", made.write); err != nil {
+	m, err := i.give(ctx, k, e, said, v, leaf.Index, now)
+	if err != nil {
 		return Result{}, err
 	}
-	return made.Result, nil
+	if err := i.state.write(ctx, "issue", m.write); err != nil {
+		return Result{}, err
+	}
+	if m.first != nil {
+		return i.again(*m.first, said.Request, e.ID(), now)
+	}
+	i.state.gave.keep(m.Grant.ID)
+	return m.Result, nil
 }
 
 // again returns what was given before, unless it is over.
-func (i *Issuer) again(g given, intent statement.ID, now time.Time) (Result, error) {
+func (i *Issuer) again(g given, request, intent statement.ID, now time.Time) (Result, error) {
 	if !bytes.Equal(g.intent, bytesOf(string(intent))) {
-		return Result{}, brevet.Errorf(brevet.Conflict, "the request has its grant by another intent")
+		return Result{}, spent(request)
 	}
-	if _, err := i.good(g, now); err != nil {
+	good, err := i.good(g, now)
+	if err != nil {
 		return Result{}, err
 	}
-	return g.Result, nil
+	return Result{good, g.certificate}, nil
 }
 
-// spends checks that the intent spent its request: its leaf is the first for the request in the log
-// that was followed.
-func (i *Issuer) spends(ctx context.Context, e statement.Envelope, said statement.Intent, leaf IntentLeaf) error {
-	by, found, err := spentBy(ctx, i.state.reads, said.Request)
+// spends checks that the intent is the issuer's own and spent its request: its leaf is the first for
+// the request in the log that was followed.
+func (i *Issuer) spends(k known, by *spending, e statement.Envelope, leaf IntentLeaf) error {
 	switch {
-	case err != nil:
-		return failed(err)
-	case !found || by.index >= i.known.head.Size:
+	case by == nil || by.index >= k.head.Size:
 		return brevet.Errorf(brevet.Conflict, "the issuer has not seen the intent in the log yet")
 	case by.index != leaf.Index:
 		return refuse("the request was spent by the intent at %d of the log, not by this one", by.index).WithHint("ask again")
+	case by.index <= k.forgotten:
+		return refuse("the issuer does not remember all that it gave up to place %d of the log: its state was put back", k.forgotten).WithHint("ask again")
+	}
+	switch m, err := k.state.IssuedBy(e, leaf.Index, &i.memory); {
+	case err != nil:
+		return err
+	case m.Name != i.name:
+		return refuse("the intent is of the issuer %s", m.Name).WithHint("ask again")
 	}
 	return proof.IntentLeaf(proof.Record{
 		Body: hex.EncodeToString(by.body), Salt: leaf.Salt, Record: leaf.Body, Statement: e,
@@ -117,15 +123,19 @@ func (i *Issuer) spends(ctx context.Context, e statement.Envelope, said statemen
 }
 
 // judgeAgain judges at the place of the intent, as everybody will who checks the proof, and now.
-func (i *Issuer) judgeAgain(ctx context.Context, said statement.Intent, index int64, bundle []byte, now time.Time) (*proof.Verdict, error) {
+func (i *Issuer) judgeAgain(ctx context.Context, k known, said statement.Intent, place, index int64, bundle []byte, now time.Time) (*proof.Verdict, error) {
 	if stale(said, now) {
 		return nil, refuse("the intent is older than %s", proof.IntentFresh).WithHint("ask again")
 	}
-	ev, err := i.evidence(ctx, bundle, i.known.head.Size)
+	b, err := i.memory.Parse(bundle)
 	if err != nil {
 		return nil, err
 	}
-	s := i.known.state
+	ev, _, err := i.evidence(ctx, b, place, k.head.Size)
+	if err != nil {
+		return nil, err
+	}
+	s := k.state
 	if err := s.IntentRestsOn(said, ev, index); err != nil {
 		return nil, err
 	}
@@ -133,7 +143,7 @@ func (i *Issuer) judgeAgain(ctx context.Context, said statement.Intent, index in
 	for _, when := range []struct {
 		at  int64
 		now time.Time
-	}{{index, time.UnixMicro(said.At)}, {i.known.head.Size, now}} {
+	}{{index, time.UnixMicro(said.At)}, {k.head.Size, now}} {
 		if v, err = s.Judge(ev, when.at, when.now, &i.memory); err != nil {
 			return nil, err
 		}
@@ -146,12 +156,13 @@ func (i *Issuer) judgeAgain(ctx context.Context, said statement.Intent, index in
 
 // making is a grant on its way into the state.
 type making struct {
-	given
-	grant statement.Grant
+	Result
+	rests restsOn
+	first *given // that somebody else has made for the same request meanwhile
 }
 
 // give makes the certificate and the grant.
-func (i *Issuer) give(ctx context.Context, e statement.Envelope, said statement.Intent, v *proof.Verdict, index int64, now time.Time) (*making, error) {
+func (i *Issuer) give(ctx context.Context, k known, e statement.Envelope, said statement.Intent, v *proof.Verdict, index int64, now time.Time) (*making, error) {
 	to := now.Add(said.Duration.Duration())
 	serial := newSerial()
 	g := statement.Grant{
@@ -160,13 +171,13 @@ func (i *Issuer) give(ctx context.Context, e statement.Envelope, said statement.
 		Approvals: said.Approvals, Roster: said.Roster, Catalog: said.Catalog,
 		Intent: e.ID(), Index: index, Serial: strconv.FormatUint(serial, 10),
 	}
-	certificate, err := i.certify(g, v, serial)
+	certificate, err := i.certify(k, g, v, serial)
 	if err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(certificate)
 	g.Cert = hex.EncodeToString(digest[:])
-	_, signed, err := i.sign(ctx, g)
+	envelope, raw, err := i.sign(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -175,16 +186,16 @@ func (i *Issuer) give(ctx context.Context, e statement.Envelope, said statement.
 	for _, a := range v.Approvals {
 		rests = append(rests, signature{a.Key.Fingerprint, a.At})
 	}
-	return &making{given{bytesOf(string(g.Intent)), Result{signed, certificate}, rests}, g}, nil
+	return &making{Result: Result{Signed[statement.Grant]{raw, envelope.ID(), g}, certificate}, rests: rests}, nil
 }
 
 // certify signs the certificate that gives exactly what the grant does, to its holder's key.
-func (i *Issuer) certify(g statement.Grant, v *proof.Verdict, serial uint64) ([]byte, error) {
+func (i *Issuer) certify(k known, g statement.Grant, v *proof.Verdict, serial uint64) ([]byte, error) {
 	terms, err := proof.CertificateFor(g, v.Role, v.Gateway)
 	if err != nil {
 		return nil, err
 	}
-	_, holder, err := i.known.state.Roster.MachineOf(g.Holder.Key, statement.KeyHolder, proof.End)
+	_, holder, err := k.state.Roster.MachineOf(g.Holder.Key, statement.KeyHolder, proof.End)
 	if err != nil {
 		return nil, err
 	}
@@ -209,28 +220,23 @@ func newSerial() uint64 {
 	}
 }
 
-// write keeps what was given. If the same intent was issued meanwhile, that is what counts.
+// write keeps what was given, unless there is something for the request: then that is what counts.
 func (m *making) write(ctx context.Context, tx *sql.Tx) error {
-	first, found, err := givenFor(ctx, tx, m.grant.Request)
-	if err != nil {
-		return err
-	}
-	if found {
-		if !bytes.Equal(first.intent, m.intent) {
-			return spent(m.grant.Request, "it has its grant by another intent")
-		}
-		m.given = first
-		return nil
-	}
 	keys, err := json.Marshal(m.rests)
 	if err != nil {
 		return err
 	}
-	request := bytesOf(string(m.grant.Request))
-	if _, err := tx.ExecContext(ctx, "insert into grants (request, intent, id, envelope, certificate, ends, keys) values ($1, $2, $3, $4, $5, $6, $7)",
-		request, m.intent, m.grant.ID, m.Grant, m.Certificate, m.grant.To, string(keys)); err != nil {
+	g := m.Grant.Said
+	kept, err := tx.ExecContext(ctx, `insert into grants (request, intent, id, statement, envelope, certificate, ends, keys) values ($1, $2, $3, $4, $5, $6, $7, $8)
+		on conflict (request) do nothing`,
+		bytesOf(string(g.Request)), bytesOf(string(g.Intent)), g.ID, bytesOf(string(m.Grant.ID)), m.Grant.Raw, m.Certificate, g.To, string(keys))
+	if err != nil {
 		return fmt.Errorf("keep the grant: %w", err)
 	}
-	_, err = tx.ExecContext(ctx, "delete from intents where request = $1", request)
+	if n, err := kept.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	first, _, err := givenFor(ctx, tx, g.Request)
+	m.first = &first
 	return err
 }

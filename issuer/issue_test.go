@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"bytes"
+	"context"
 	"math"
 	"strings"
 	"sync"
@@ -59,29 +60,22 @@ func TestWhatIsGivenCanBeProven(t *testing.T) {
 	}
 }
 
-func TestSameIntentSameBytes(t *testing.T) {
+// TestOneIntentOneGrant shows that the same bytes come out however often the intent is issued, also
+// by an issuer that remembers nothing of having signed it.
+func TestOneIntentOneGrant(t *testing.T) {
 	w := newWorld(t, prooftest.Options{})
 	request, approval := w.agreed()
 	bundle := w.Bundle(request, approval)
 	intent := w.prepare(bundle)
-	if again := w.prepare(bundle); !bytes.Equal(again, intent) {
-		t.Error("prepared twice, and the intents differ")
-	}
 	w.reopen()
-	if again := w.prepare(bundle); !bytes.Equal(again, intent) {
-		t.Error("prepared after a restart, and the intents differ")
-	}
 	leaf := w.logIntent(intent)
-	if again := w.prepare(bundle); !bytes.Equal(again, intent) {
-		t.Error("prepared when it stood in the log, and the intents differ")
-	}
 	first := w.issue(intent, leaf, bundle)
 	for _, restart := range []bool{false, true} {
 		if restart {
 			w.reopen()
 		}
 		again := w.issue(intent, leaf, bundle)
-		if !bytes.Equal(again.Grant, first.Grant) || !bytes.Equal(again.Certificate, first.Certificate) {
+		if !bytes.Equal(again.Grant.Raw, first.Grant.Raw) || !bytes.Equal(again.Certificate, first.Certificate) {
 			t.Errorf("issued twice (restart %v), and the grants differ", restart)
 		}
 	}
@@ -135,8 +129,11 @@ func TestIntentsThatMayNotBeUsed(t *testing.T) {
 			_, err := p.issuer.Issue(p.T.Context(), p.intent, IntentLeaf{Index: 3}, p.bundle)
 			return err
 		}},
-		{name: "in the log, and not followed", kind: brevet.Conflict, sentence: "has not seen the intent in the log yet", do: func(p prepared) error {
-			_, err := p.issuer.Issue(p.T.Context(), p.intent, p.appendIntent(p.intent), p.bundle)
+		{name: "in the log, and not followed in time", kind: brevet.Unavailable, sentence: "has not seen place 10 of the log yet", do: func(p prepared) error {
+			leaf := p.appendIntent(p.intent)
+			ctx, cancel := context.WithCancel(p.T.Context())
+			cancel()
+			_, err := p.issuer.Issue(ctx, p.intent, leaf, p.bundle)
 			return err
 		}},
 		{name: "elsewhere in the log", sentence: "was spent by the intent at 10 of the log, not by this one", do: func(p prepared) error {
@@ -173,7 +170,7 @@ func TestIntentsThatMayNotBeUsed(t *testing.T) {
 			_, err := p.issuer.Issue(p.T.Context(), p.intent, leaf, p.bundle)
 			return err
 		}},
-		{name: "signed by somebody else", sentence: "has not prepared this intent", do: func(p prepared) error {
+		{name: "signed by somebody else", sentence: "gw-1 is a gateway, not an issuer", do: func(p prepared) error {
 			other := open[statement.Intent](p.T, p.intent)
 			other.Duration = 3600
 			forged, err := p.Sign(other, p.Gateways["gw-1"].Statements).Marshal()
@@ -183,7 +180,7 @@ func TestIntentsThatMayNotBeUsed(t *testing.T) {
 			_, err = p.issuer.Issue(p.T.Context(), forged, p.logIntent(forged), p.bundle)
 			return err
 		}},
-		{name: "with its signature changed", sentence: "has not prepared this intent", do: func(p prepared) error {
+		{name: "with its signature changed", sentence: "the signature is not good", do: func(p prepared) error {
 			e, err := statement.Parse(p.intent)
 			if err != nil {
 				return err
@@ -195,14 +192,6 @@ func TestIntentsThatMayNotBeUsed(t *testing.T) {
 			}
 			_, err = p.issuer.Issue(p.T.Context(), forged, p.logIntent(p.intent), p.bundle)
 			return err
-		}},
-		{name: "replaced by a later one", sentence: "has not prepared this intent", do: func(p prepared) error {
-			second := p.Approve("dave", p.request, 0, nil)
-			p.follow()
-			if later := p.prepare(p.Bundle(p.request, p.approval, second)); bytes.Equal(later, p.intent) {
-				p.T.Error("another approval counts, and the intent is the same")
-			}
-			return issue(p)
 		}},
 		{name: "too old", sentence: "the intent is older than 5m0s", do: after(func(p prepared) { p.Now = p.Now.Add(6 * time.Minute) })},
 		{name: "on other evidence", sentence: "the intent rests on other evidence", do: func(p prepared) error {
@@ -324,47 +313,115 @@ func TestARequestIsSpentOnce(t *testing.T) {
 			w.reopen()
 		}
 		_, err = w.issuer.Prepare(t.Context(), bundle)
-		refused(t, err, brevet.Conflict, "is spent: it has its grant already")
+		refused(t, err, brevet.Conflict, "is spent: the intent at 10 of the log has used it")
 	}
 }
 
-// TestAVoidIntentIsMadeAnew shows that a request is not lost by an intent that never came into the log.
-func TestAVoidIntentIsMadeAnew(t *testing.T) {
+// TestOfManyIntentsTheFirstCounts prepares twice, before and after the request is in the log, and
+// shows that the grant comes of the intent that spent the request, whichever was signed first.
+func TestOfManyIntentsTheFirstCounts(t *testing.T) {
 	w := newWorld(t, prooftest.Options{})
 	request, approval := w.agreed()
 	bundle := w.Bundle(request, approval)
-	first := w.prepare(bundle)
-	w.Now = w.Now.Add(proof.IntentFresh + time.Second)
-	second := w.prepare(bundle)
-	if bytes.Equal(first, second) {
-		t.Fatal("an intent that is too old was given again")
+	early := w.prepare(bundle)
+	w.Now = w.Now.Add(time.Second)
+	late := w.prepare(bundle)
+	leaf := w.logIntent(late)
+	_, err := w.issuer.Issue(t.Context(), early, leaf, bundle)
+	refused(t, err, brevet.Refused, "the intent's leaf is about another intent")
+	again := w.appendIntent(early)
+	w.follow()
+	_, err = w.issuer.Issue(t.Context(), early, again, bundle)
+	refused(t, err, brevet.Refused, "the request was spent by the intent at 10 of the log, not by this one")
+	w.issue(late, leaf, bundle)
+}
+
+// TestWhatComesNext prepares for a request that is about to be appended together with its intent.
+func TestWhatComesNext(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		happen func(w *world, request proof.Entry)
+		want   string // the refusal, or "" if it is given
+	}{
+		{name: "as it was judged", happen: func(w *world, request proof.Entry) { w.Append(request.Envelope) }},
+		{name: "the request never came", happen: func(*world, proof.Entry) {}, want: "does not stand in the log"},
+		{name: "its person was suspended first", happen: func(w *world, request proof.Entry) {
+			w.Append(w.Revocation("alice", statement.RevokePerson, "bob"))
+			w.Append(request.Envelope)
+		}, want: "suspended"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, prooftest.Options{})
+			w.follow()
+			request := proof.Entry{Envelope: w.Sign(w.Request("bob", "web-now"), w.Keys["bob"])}
+			bundle := w.Bundle(request)
+			intent := w.prepare(bundle)
+			tt.happen(w, request)
+			leaf := w.logIntent(intent)
+			_, err := w.issuer.Issue(t.Context(), intent, leaf, bundle)
+			if tt.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			refused(t, err, brevet.Refused, tt.want)
+		})
 	}
-	w.issue(second, w.logIntent(second), bundle)
+}
+
+// TestAnIntentNobodySigned shows that the issuer gives nothing by an intent that it has not signed.
+func TestAnIntentNobodySigned(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	e, err := statement.Parse(w.prepare(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := open[statement.Intent](t, mustMarshal(t, e))
+	forged, err := statement.New(t.Context(), said, w.Keys["bob"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.reopen() // it remembers no signatures
+	raw := mustMarshal(t, forged)
+	leaf := w.logIntent(raw)
+	_, err = w.issuer.Issue(t.Context(), raw, leaf, bundle)
+	refused(t, err, brevet.Refused, "")
+}
+
+// TestIssueWaitsForTheLog issues an intent that is followed a moment later.
+func TestIssueWaitsForTheLog(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	intent := w.prepare(bundle)
+	leaf := w.appendIntent(intent)
+	var given sync.WaitGroup
+	given.Go(func() {
+		if _, err := w.issuer.Issue(t.Context(), intent, leaf, bundle); err != nil {
+			t.Error(err)
+		}
+	})
+	w.follow()
+	given.Wait()
 }
 
 func TestManyIssueOneIntent(t *testing.T) {
 	w := newWorld(t, prooftest.Options{})
 	request, approval := w.agreed()
 	bundle := w.Bundle(request, approval)
-	intents := make([][]byte, 16)
-	var wg sync.WaitGroup
-	for n := range intents {
-		wg.Go(func() { intents[n], _ = w.issuer.Prepare(t.Context(), bundle) })
-	}
-	wg.Wait()
-	for _, intent := range intents {
-		if !bytes.Equal(intent, intents[0]) || len(intent) == 0 {
-			t.Fatal("many prepared at once, and the intents differ")
-		}
-	}
-	leaf := w.logIntent(intents[0])
+	intent := w.prepare(bundle)
+	leaf := w.logIntent(intent)
 	results := make([]Result, 16)
+	var wg sync.WaitGroup
 	for n := range results {
-		wg.Go(func() { results[n], _ = w.issuer.Issue(t.Context(), intents[0], leaf, bundle) })
+		wg.Go(func() { results[n], _ = w.issuer.Issue(t.Context(), intent, leaf, bundle) })
 	}
 	wg.Wait()
 	for _, r := range results {
-		if !bytes.Equal(r.Grant, results[0].Grant) || !bytes.Equal(r.Certificate, results[0].Certificate) || len(r.Grant) == 0 {
+		if !bytes.Equal(r.Grant.Raw, results[0].Grant.Raw) || !bytes.Equal(r.Certificate, results[0].Certificate) || len(r.Grant.Raw) == 0 {
 			t.Fatal("many issued at once, and the grants differ")
 		}
 	}
@@ -387,19 +444,21 @@ func TestOneGrantForARequest(t *testing.T) {
 	request, approval := w.agreed()
 	bundle := w.Bundle(request, approval)
 	void := w.prepare(bundle)
-	w.Now = w.Now.Add(proof.IntentFresh + time.Second)
+	w.Now = w.Now.Add(time.Second)
 	intent := w.prepare(bundle)
 	leaf := w.logIntent(intent)
 	w.issue(intent, leaf, bundle)
 	_, err := w.issuer.Issue(t.Context(), void, leaf, bundle)
 	refused(t, err, brevet.Conflict, "has its grant by another intent")
 
-	// The same, should it ever get as far as the state.
-	e, err := statement.Parse(void)
-	if err != nil {
-		t.Fatal(err)
+	// The same, should it ever get as far as the state: what is there counts.
+	said := open[statement.Intent](t, void)
+	id := string(said.Request) // any will do
+	m := making{Result: Result{
+		Grant:       Signed[statement.Grant]{Raw: []byte{1}, ID: statement.ID(id), Said: statement.Grant{Request: said.Request, Intent: statement.ID(id)}},
+		Certificate: []byte{1},
+	}}
+	if err := w.issuer.state.write(t.Context(), "issue", m.write); err != nil || m.first == nil {
+		t.Errorf("a second grant was kept (%v)", err)
 	}
-	m := making{given: given{intent: bytesOf(string(e.ID()))}, grant: statement.Grant{Request: open[statement.Intent](t, void).Request}}
-	err = w.issuer.state.write(t.Context(), "issue", m.write)
-	refused(t, err, brevet.Conflict, "it has its grant by another intent")
 }

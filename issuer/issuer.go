@@ -54,12 +54,16 @@ type Issuer struct {
 	closing func() error // once
 
 	following sync.Mutex // held while a feed is taken in
+	current   bool       // guarded by following: the state has caught up with the log since it was opened
 
 	// giving is held for reading from the judgement until what was signed is durable, and for
-	// writing while what is known changes: whoever was told that something is over, or that the
-	// log was followed, can rely on nothing being signed any more that rests on less.
+	// writing while what is known to be in force changes: whoever was told that something is over
+	// can rely on nothing being signed any more that rests on less.
 	giving sync.RWMutex
-	known  known // guarded by giving; replaced, never changed
+
+	mu    sync.Mutex    // guards what follows
+	known known         // replaced, never changed
+	moved chan struct{} // closed and replaced when known is
 }
 
 // known is what the issuer knows of the world.
@@ -68,6 +72,8 @@ type known struct {
 	head  audit.Head
 	// followed is when the head was seen.
 	followed time.Time
+	// forgotten is the place of the last grant in the log that the issuer gave and does not remember.
+	forgotten int64
 	// unfit is why the issuer may give nothing: the roster does not name it and its keys. Nil: it may.
 	unfit error
 }
@@ -88,7 +94,7 @@ func Open(ctx context.Context, c Config) (_ *Issuer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Issuer{root: c.Root, log: c.Log, clock: &clock{source: c.Clock}}
+	i := &Issuer{root: c.Root, log: c.Log, clock: &clock{source: c.Clock}, moved: make(chan struct{})}
 	if i.folder, err = lockFolder(c.Dir); err != nil {
 		return nil, err
 	}
@@ -118,11 +124,37 @@ func (i *Issuer) Close() error {
 // Size returns how many leaves of the log were followed.
 func (i *Issuer) Size(context.Context) (int64, error) { return i.knows().head.Size, nil }
 
-// knows returns what is known at the moment. Whoever signs holds giving instead.
+// knows returns what is known at the moment. Whoever gives by it holds giving.
 func (i *Issuer) knows() known {
-	i.giving.RLock()
-	defer i.giving.RUnlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	return i.known
+}
+
+// learn replaces what is known, and wakes whoever waits for more of the log.
+func (i *Issuer) learn(next known) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.known = next
+	close(i.moved)
+	i.moved = make(chan struct{})
+}
+
+// seen returns once the log was followed beyond the index.
+func (i *Issuer) seen(ctx context.Context, index int64) error {
+	for {
+		i.mu.Lock()
+		size, moved := i.known.head.Size, i.moved
+		i.mu.Unlock()
+		if size > index {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return brevet.Errorf(brevet.Unavailable, "the issuer has not seen place %d of the log yet", index).Because(ctx.Err())
+		}
+	}
 }
 
 // recall reads what the state has kept, and verifies it as if it had come just now.
@@ -136,7 +168,7 @@ func (i *Issuer) recall(ctx context.Context) error {
 	if kept.root != "" && kept.root != i.root {
 		return refuse("this issuer is of the organisation %s…, not of %s", kept.root[:16], brevet.Quote(string(i.root[:min(len(i.root), 16)])))
 	}
-	if err := i.state.begin(ctx, i.root, i.clock.latest()); err != nil || kept.head.Size == 0 {
+	if err := i.state.begin(ctx, i.root); err != nil || kept.head.Size == 0 {
 		return err
 	}
 	next, err := i.rebuild(kept)
@@ -145,7 +177,7 @@ func (i *Issuer) recall(ctx context.Context) error {
 		return refuse("the issuer's state does not agree with itself: %s", message).Because(err).
 			WithHint("restore the issuer's folder from a backup")
 	}
-	i.known = next
+	i.learn(next)
 	return nil
 }
 
@@ -171,7 +203,7 @@ func (i *Issuer) rebuild(kept kept) (known, error) {
 		}
 		s.Revoked.Hear(h)
 	}
-	return known{state: s, head: kept.head, followed: kept.followed, unfit: i.unfit(s)}, nil
+	return known{state: s, head: kept.head, followed: kept.followed, forgotten: kept.forgotten, unfit: i.unfit(s)}, nil
 }
 
 // unfit says why the issuer may give nothing by the roster: nobody would accept what it signs.

@@ -161,11 +161,15 @@ func TestAStateOfYesterday(t *testing.T) {
 	bundle := w.Bundle(request, approval)
 	intent := w.prepare(bundle)
 	leaf := w.logIntent(intent)
-	w.issue(intent, leaf, bundle)
+	given, err := statement.Parse(w.issue(intent, leaf, bundle).Grant.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Append(given)
 	restore(t, w, old)
 	w.follow()
-	_, err := w.issuer.Issue(t.Context(), intent, leaf, bundle)
-	refused(t, err, brevet.Refused, "has not prepared this intent")
+	_, err = w.issuer.Issue(t.Context(), intent, leaf, bundle)
+	refused(t, err, brevet.Refused, "does not remember all that it gave up to place 11 of the log: its state was put back")
 	_, err = w.issuer.Prepare(t.Context(), bundle)
 	refused(t, err, brevet.Conflict, "is spent")
 }
@@ -280,7 +284,7 @@ func TestOldGrantsAreForgotten(t *testing.T) {
 		t.Errorf("%d grants are kept, %v", grants, err)
 	}
 	_, err := w.issuer.Issue(t.Context(), intent, leaf, bundle)
-	refused(t, err, brevet.Refused, "has not prepared this intent")
+	refused(t, err, brevet.Refused, "the intent is older than 5m0s")
 }
 
 func newSigner(t testing.TB) statement.Signer {

@@ -1,10 +1,7 @@
 package issuer
 
 import (
-	"bytes"
 	"context"
-	"database/sql"
-	"strconv"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -12,69 +9,95 @@ import (
 	"github.com/brevet-pim/brevet/statement"
 )
 
+// Signed is a statement of the issuer's.
+type Signed[T statement.Payload] struct {
+	Raw  []byte // its envelope
+	ID   statement.ID
+	Said T
+}
+
 // Prepare judges the evidence in the bundle (see proof.NewEvidence), as the log stands and now, and
 // returns the intent to give what may be given. The caller appends it to the log, which spends
-// the request, and then calls Issue.
+// the request, and then calls Issue. What of the evidence is not in the log yet is judged as if it
+// came next: the caller may append it together with the intent.
 //
-// Asked again it returns the same bytes, as long as they are neither used nor too old and the
-// evidence still comes to the same. A request that is spent otherwise is a Conflict. So is one that
-// the issuer did not see in the log yet.
-func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (intent []byte, err error) {
+// An intent gives nothing by itself, and nothing is kept of it: Issue judges again, by the places
+// that everything has in the log, and of many intents the first one in the log counts. A request
+// that is spent is a Conflict.
+func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (Signed[statement.Intent], error) {
+	var none Signed[statement.Intent]
 	k := i.knows()
 	if err := k.able(); err != nil {
-		return nil, err
+		return none, err
 	}
-	ev, err := i.evidence(ctx, bundle, k.head.Size)
+	b, err := i.memory.Parse(bundle)
 	if err != nil {
-		return nil, err
+		return none, err
+	}
+	request := b.Request.Statement.ID()
+	st, err := i.state.standingOf(ctx, request)
+	switch {
+	case err != nil:
+		return none, err
+	case st.spent != nil:
+		return none, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], st.spent.index).WithHint("ask again")
+	}
+	ev, end, err := i.evidence(ctx, b, st.place, k.head.Size)
+	if err != nil {
+		return none, err
 	}
 	now, err := i.clock.now()
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	v, err := k.state.Judge(ev, k.head.Size, now, &i.memory)
+	v, err := k.state.Judge(ev, end, now, &i.memory)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	wanted, err := i.intend(k, ev, v, now)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	_, signed, err := i.sign(ctx, wanted)
+	e, raw, err := i.sign(ctx, wanted)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	i.clock.sign(now)
-	p := preparation{intent: wanted, verdict: v, signed: signed, now: now}
-	if err := i.state.write(ctx, "prepare", p.write); err != nil {
-		return nil, err
-	}
-	return p.signed, nil
+	i.memory.Made(e, wanted, i.keys.statements.Key())
+	return Signed[statement.Intent]{raw, e.ID(), wanted}, nil
 }
 
-// evidence reads the bundle's request, approvals and claims, and finds where the first two stand
-// in the log of the size. What the bundle says of their places is not looked at.
-func (i *Issuer) evidence(ctx context.Context, bundle []byte, size int64) (proof.Evidence, error) {
-	b, err := proof.Parse(bundle)
-	if err != nil {
-		return proof.Evidence{}, err
+// evidence returns the bundle's request, which stands at the place, approvals and claims, as the log of
+// the size has them. A request that it does not have yet, and that nobody has answered, comes next. What
+// the bundle says of places is not looked at. All of it is in force before the place end.
+func (i *Issuer) evidence(ctx context.Context, b *proof.Bundle, place, size int64) (ev proof.Evidence, end int64, err error) {
+	end = size
+	if place < 0 || place >= size {
+		if len(b.Approvals) > 0 {
+			return proof.Evidence{}, 0, brevet.Errorf(brevet.Conflict, "the issuer has not seen this request in the log")
+		}
+		place, end = size, size+1
 	}
-	var missing error
-	ev, err := b.Evidence(func(r proof.Record) int64 {
+	first := true
+	var problem error
+	ev, err = b.Evidence(func(r proof.Record) int64 {
+		if first {
+			first = false
+			return place
+		}
 		index, found, err := i.state.placeOf(ctx, r.Statement.ID())
 		switch {
 		case err != nil:
-			missing = err
+			problem = err
 		case !found || index >= size:
-			kind, _ := r.Statement.Kind()
-			missing = brevet.Errorf(brevet.Conflict, "the issuer has not seen this %s in the log", kind)
+			problem = brevet.Errorf(brevet.Conflict, "the issuer has not seen this approval in the log")
 		}
 		return index
 	})
 	if err != nil {
-		return proof.Evidence{}, err
+		return proof.Evidence{}, 0, err
 	}
-	return ev, missing
+	return ev, end, problem
 }
 
 // intend returns the intent to give what the verdict says.
@@ -97,64 +120,11 @@ func (i *Issuer) intend(k known, ev proof.Evidence, v *proof.Verdict, now time.T
 	}, nil
 }
 
-// preparation is an intent on its way into the state.
-type preparation struct {
-	intent  statement.Intent
-	verdict *proof.Verdict
-	signed  []byte // the intent's envelope; afterwards the one that counts
-	now     time.Time
-}
-
-// write keeps the intent, unless one that says the same is there. One that says something else and
-// is not in the log is void from here on: Issue takes only the one that is kept.
-func (p *preparation) write(ctx context.Context, tx *sql.Tx) error {
-	request := p.intent.Request
-	_, found, err := givenFor(ctx, tx, request)
-	if err != nil {
-		return err
-	}
-	if found {
-		return spent(request, "it has its grant already")
-	}
-	old, found, err := preparedFor(ctx, tx, request)
-	if err != nil {
-		return err
-	}
-	if found && p.fits(old) {
-		p.signed = old
-		return nil
-	}
-	by, used, err := spentBy(ctx, tx, request)
-	if err != nil {
-		return err
-	}
-	if used {
-		return spent(request, "the intent at "+strconv.FormatInt(by.index, 10)+" of the log has used it")
-	}
-	_, err = tx.ExecContext(ctx, `insert into intents (request, envelope, at) values ($1, $2, $3)
-		on conflict (request) do update set envelope = excluded.envelope, at = excluded.at`,
-		bytesOf(string(request)), p.signed, p.now.UnixMicro())
-	return err
-}
-
-// fits reports whether an intent of before says what is wanted now, and can still be used.
-func (p *preparation) fits(envelope []byte) bool {
-	if bytes.Equal(envelope, p.signed) {
-		return true
-	}
-	e, err := statement.Parse(envelope)
-	if err != nil {
-		return false
-	}
-	old, err := statement.Open[statement.Intent](e)
-	return err == nil && old.Bundle == p.intent.Bundle && !stale(old, p.now) && proof.MatchIntent(old, p.verdict) == nil
-}
-
 // stale reports whether an intent is too old to be used.
 func stale(intent statement.Intent, now time.Time) bool {
 	return now.UnixMicro() > intent.At+proof.IntentFresh.Microseconds()
 }
 
-func spent(request statement.ID, why string) *brevet.Error {
-	return brevet.Errorf(brevet.Conflict, "the request %s… is spent: %s", request[:16], why).WithHint("ask again")
+func spent(request statement.ID) *brevet.Error {
+	return brevet.Errorf(brevet.Conflict, "the request %s… has its grant by another intent", request[:16]).WithHint("ask again")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -22,6 +23,7 @@ type kept struct {
 	checkpoint []byte
 	followed   time.Time
 	signed     time.Time
+	forgotten  int64
 	entries    []proof.Entry
 	manifests  map[string][]byte
 	heard      []statement.Envelope
@@ -31,8 +33,8 @@ func (s *state) read(ctx context.Context) (kept, error) {
 	k := kept{manifests: map[string][]byte{}}
 	var edge []byte
 	var followed, signed int64
-	row := s.reads.QueryRowContext(ctx, "select name, root, edge, checkpoint, followed, signed from issuer where id = 1")
-	if err := row.Scan(&k.name, &k.root, &edge, &k.checkpoint, &followed, &signed); err != nil {
+	row := s.reads.QueryRowContext(ctx, "select name, root, edge, checkpoint, followed, signed, forgotten from issuer where id = 1")
+	if err := row.Scan(&k.name, &k.root, &edge, &k.checkpoint, &followed, &signed, &k.forgotten); err != nil {
 		return kept{}, err
 	}
 	if err := k.head.UnmarshalBinary(edge); err != nil {
@@ -90,16 +92,10 @@ func scanEnvelope(rows *sql.Rows, before, after *int64) (statement.Envelope, err
 	return statement.Parse(b)
 }
 
-// keptIntents is how long intents that were never used are remembered.
-const keptIntents = 24 * time.Hour
-
-// begin remembers the root for good, and forgets intents that cannot be used any more.
-func (s *state) begin(ctx context.Context, root statement.ID, now time.Time) error {
+// begin remembers the root for good.
+func (s *state) begin(ctx context.Context, root statement.ID) error {
 	return s.write(ctx, "begin", func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "update issuer set root = $1 where id = 1 and root = ''", root); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, "delete from intents where at < $1", now.Add(-keptIntents).UnixMicro())
+		_, err := tx.ExecContext(ctx, "update issuer set root = $1 where id = 1 and root = ''", root)
 		return err
 	})
 }
@@ -115,9 +111,11 @@ func bytesOf(id string) []byte {
 
 // placeOf returns the index of the first leaf of the request or approval, and false if there is none.
 func (s *state) placeOf(ctx context.Context, id statement.ID) (index int64, found bool, err error) {
+	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
 	err = s.reads.QueryRowContext(ctx, "select idx from places where statement = $1", bytesOf(string(id))).Scan(&index)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+		index, found = coming.place(id)
+		return index, found, nil
 	}
 	return index, err == nil, failed(err)
 }
@@ -128,32 +126,100 @@ type spending struct {
 	body  []byte
 }
 
+// standing is how a request stands.
+type standing struct {
+	place int64     // of its first leaf; -1: it is not in the log
+	spent *spending // the first intent for it in the log, if any
+	given *given    // what came of it, if anything
+}
+
+// standingOf returns how the request stands.
+func (s *state) standingOf(ctx context.Context, request statement.ID) (standing, error) {
+	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
+	var place, spentAt sql.NullInt64
+	var by spending
+	var g given
+	var keys []byte
+	err := s.reads.QueryRowContext(ctx, `select p.idx, s.idx, s.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
+		left join places p on p.statement = r.id left join spent s on s.request = r.id left join grants g on g.request = r.id`,
+		bytesOf(string(request))).Scan(&place, &spentAt, &by.body, &g.intent, &g.envelope, &g.certificate, &keys)
+	if err != nil {
+		return standing{}, failed(err)
+	}
+	st := standing{place: -1}
+	if place.Valid {
+		st.place = place.Int64
+	} else if index, found := coming.place(request); found {
+		st.place = index
+	}
+	if spentAt.Valid {
+		by.index = spentAt.Int64
+		st.spent = &by
+	} else if by, found := coming.spending(request); found {
+		st.spent = &by
+	}
+	if g.intent != nil {
+		st.given = &g
+		return st, failed(json.Unmarshal(keys, &g.rests))
+	}
+	return st, nil
+}
+
+// gave remembers the last grants that were given, by the ids of their statements: it saves looking for them
+// in the database.
+type gave struct {
+	mu       sync.Mutex
+	now, old map[statement.ID]bool // guarded by mu
+}
+
+const maxGave = 1 << 12
+
+func (g *gave) keep(id statement.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.now == nil || len(g.now) >= maxGave {
+		g.now, g.old = map[statement.ID]bool{}, g.now
+	}
+	g.now[id] = true
+}
+
+func (g *gave) has(id statement.ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now[id] || g.old[id]
+}
+
+// coming is what leaves say that were followed and are on their way into the database. The first leaf of
+// a subject counts, so the database does before this.
+type coming struct {
+	places map[statement.ID]int64
+	spent  map[statement.ID]spending
+}
+
+func (c *coming) place(id statement.ID) (index int64, found bool) {
+	if c != nil {
+		index, found = c.places[id]
+	}
+	return index, found
+}
+
+func (c *coming) spending(request statement.ID) (by spending, found bool) {
+	if c != nil {
+		by, found = c.spent[request]
+	}
+	return by, found
+}
+
 type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-func spentBy(ctx context.Context, on queryer, request statement.ID) (by spending, found bool, err error) {
-	err = on.QueryRowContext(ctx, "select idx, body from spent where request = $1", bytesOf(string(request))).Scan(&by.index, &by.body)
-	if errors.Is(err, sql.ErrNoRows) {
-		return spending{}, false, nil
-	}
-	return by, err == nil, err
-}
-
-// preparedFor returns the envelope of the intent that is prepared for the request.
-func preparedFor(ctx context.Context, on queryer, request statement.ID) (envelope []byte, found bool, err error) {
-	err = on.QueryRowContext(ctx, "select envelope from intents where request = $1", bytesOf(string(request))).Scan(&envelope)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, false, nil
-	}
-	return envelope, err == nil, err
-}
-
 // given is a grant that was signed.
 type given struct {
-	intent []byte // id
-	Result
-	rests restsOn
+	intent      []byte // id
+	envelope    []byte // of the grant
+	certificate []byte
+	rests       restsOn
 }
 
 // restsOn are the keys of people that a grant rests on, and when they signed. If one is retired
@@ -169,7 +235,7 @@ const selectGiven = "select intent, envelope, certificate, keys from grants wher
 
 func scanGiven(row *sql.Row) (g given, found bool, err error) {
 	var keys []byte
-	err = row.Scan(&g.intent, &g.Grant, &g.Certificate, &keys)
+	err = row.Scan(&g.intent, &g.envelope, &g.certificate, &keys)
 	if errors.Is(err, sql.ErrNoRows) {
 		return given{}, false, nil
 	}

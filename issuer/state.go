@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -26,6 +27,9 @@ type state struct {
 	clock  *clock
 
 	queue   chan *write
+	coming  atomic.Pointer[coming]
+	gave    gave
+	tidied  time.Time     // the writer's: when old grants were last forgotten
 	stop    chan struct{} // closed by close
 	running sync.WaitGroup
 	signed  time.Time // the writer's: what the database has
@@ -62,7 +66,7 @@ func createState(dir string, name brevet.MachineID, now time.Time) (err error) {
 	if _, err := db.Exec(schema); err != nil {
 		return fmt.Errorf("make the issuer's state: %w", err)
 	}
-	if _, err := db.Exec("insert into issuer (id, name, root, edge, checkpoint, followed, signed) values (1, $1, '', $2, '', 0, $3)",
+	if _, err := db.Exec("insert into issuer (id, name, root, edge, checkpoint, followed, signed, forgotten) values (1, $1, '', $2, '', 0, $3, -1)",
 		name, edge, now.UnixMicro()); err != nil {
 		return fmt.Errorf("make the issuer's state: %w", err)
 	}
@@ -73,7 +77,7 @@ func createState(dir string, name brevet.MachineID, now time.Time) (err error) {
 // openFile opens the database with one connection. An intent must survive a power cut, so every
 // commit is synchronous.
 func openFile(path string, query url.Values) (*sql.DB, error) {
-	for _, pragma := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "journal_size_limit(67108864)"} {
+	for _, pragma := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"} {
 		query.Add("_pragma", pragma)
 	}
 	absolute, err := filepath.Abs(path)

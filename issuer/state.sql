@@ -3,18 +3,19 @@
 
 -- One row: who the issuer is, and how far it has followed the log.
 create table issuer (
-	id         bigint primary key check (id = 1),
+	id         integer primary key check (id = 1),
 	name       text not null,    -- of its machine statement
 	root       text not null,    -- pinned id of the first root; empty until it was first opened
 	edge       bytea not null,   -- right edge of the log (audit.Head)
 	checkpoint bytea not null,   -- of the edge, signed by the log and cosigned; empty before the first
 	followed   bigint not null,  -- when that was
-	signed     bigint not null   -- latest time that anything was signed with
+	signed     bigint not null,  -- latest time that anything was signed with
+	forgotten  bigint not null   -- place of the last grant in the log that was not in the state when it was followed; -1: none
 );
 
 -- The statements of roster and catalog, and revocations, in the order of the log.
 create table entries (
-	idx        bigint primary key,
+	idx        integer primary key,
 	envelope   bytea not null,
 	not_before bigint not null   -- see proof.Entry
 );
@@ -39,24 +40,19 @@ create table spent (
 	body    bytea not null       -- hash of the leaf's body
 ) without rowid;
 
--- Intents that were signed and not used yet, the last one for each request.
-create table intents (
-	request  bytea primary key,
-	envelope bytea not null,
-	at       bigint not null
-) without rowid;
-
 -- What was given. Rows go a day after the end of their grant.
 create table grants (
 	request     bytea primary key,
 	intent      bytea not null,
 	id          text not null unique,
+	statement   bytea not null,
 	envelope    bytea not null,
 	certificate bytea not null,
 	ends        bigint not null,
 	keys        text not null    -- that it rests on, see restsOn
 );
 create index grants_by_end on grants (ends);
+create index grants_by_statement on grants (statement);
 
 -- Revocations that came directly.
 create table heard (

@@ -59,7 +59,8 @@ func (s *statuses) forget() {
 func (i *Issuer) Status(ctx context.Context, grant brevet.GrantID) (status []byte, err error) {
 	i.giving.RLock()
 	defer i.giving.RUnlock()
-	if err := i.known.able(); err != nil {
+	k := i.knows()
+	if err := k.able(); err != nil {
 		return nil, err
 	}
 	now, err := i.clock.now()
@@ -76,15 +77,16 @@ func (i *Issuer) Status(ctx context.Context, grant brevet.GrantID) (status []byt
 	case !found:
 		return nil, brevet.Errorf(brevet.NotFound, "the issuer knows no grant %s", brevet.Quote(string(grant)))
 	}
-	g, err := i.good(given, now)
+	good, err := i.good(given, now)
 	if err != nil {
 		return nil, err
 	}
-	roster, _ := i.known.state.Roster.Head()
-	catalog, _ := i.known.state.Catalog.Head()
+	g := good.Said
+	roster, _ := k.state.Roster.Head()
+	catalog, _ := k.state.Catalog.Head()
 	_, signed, err := i.sign(ctx, statement.Status{
 		Header: i.header(now, min(statusGood, time.UnixMicro(g.To).Sub(now))),
-		Grant:  grant, Size: i.known.head.Size, Roster: roster, Catalog: catalog,
+		Grant:  grant, Size: k.head.Size, Roster: roster, Catalog: catalog,
 	})
 	if err != nil {
 		return nil, err

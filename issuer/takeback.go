@@ -40,9 +40,9 @@ func (i *Issuer) TakeBack(ctx context.Context, revocation []byte) (receipt []byt
 func (i *Issuer) hear(ctx context.Context, e statement.Envelope, revocation []byte) (int64, error) {
 	i.giving.Lock() // waits for what is being signed
 	defer i.giving.Unlock()
-	s := i.known.state
+	s := i.knows().state
 	if s == nil {
-		return 0, i.known.able()
+		return 0, i.knows().able()
 	}
 	h, err := s.VerifyRevocation(proof.Entry{Index: proof.Direct, Envelope: e})
 	if err != nil {
@@ -59,7 +59,7 @@ func (i *Issuer) hear(ctx context.Context, e statement.Envelope, revocation []by
 	// force until a restart.
 	s.Revoked.Hear(h)
 	i.statuses.forget()
-	return i.known.head.Size, i.state.write(context.WithoutCancel(ctx), "takeback", func(ctx context.Context, tx *sql.Tx) error {
+	return i.knows().head.Size, i.state.write(context.WithoutCancel(ctx), "takeback", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "insert into heard (statement, envelope) values ($1, $2) on conflict do nothing", bytesOf(string(h.ID)), revocation)
 		return err
 	})
@@ -67,27 +67,28 @@ func (i *Issuer) hear(ctx context.Context, e statement.Envelope, revocation []by
 
 // good returns the grant unless it is over, for whatever reason the issuer knows of. The caller
 // holds giving.
-func (i *Issuer) good(g given, now time.Time) (statement.Grant, error) {
-	e, err := statement.Parse(g.Grant)
+func (i *Issuer) good(g given, now time.Time) (Signed[statement.Grant], error) {
+	var none Signed[statement.Grant]
+	e, err := statement.Parse(g.envelope)
 	if err != nil {
-		return statement.Grant{}, err
+		return none, err
 	}
 	grant, err := statement.Open[statement.Grant](e)
 	if err != nil {
-		return statement.Grant{}, err
+		return none, err
 	}
 	if now.UnixMicro() >= grant.To {
-		return statement.Grant{}, refuse("the grant %s ended at %s", grant.ID, time.UnixMicro(grant.To).UTC().Format(time.DateTime)).WithHint("ask again")
+		return none, refuse("the grant %s ended at %s", grant.ID, time.UnixMicro(grant.To).UTC().Format(time.DateTime)).WithHint("ask again")
 	}
-	s := i.known.state
+	s := i.knows().state
 	if over := s.Over(grant, g.rests[0].Key); len(over) > 0 {
-		return statement.Grant{}, refuse("the grant %s is over: %s said %s", grant.ID, over[0].By, brevet.Quote(over[0].Reason))
+		return none, refuse("the grant %s is over: %s said %s", grant.ID, over[0].By, brevet.Quote(over[0].Reason))
 	}
 	m, _, err := s.Roster.MachineOf(grant.Holder.Key, statement.KeyHolder, proof.End)
 	if err != nil || m.Name != grant.Holder.Machine {
-		return statement.Grant{}, refuse("the grant %s is over: its holder %s has that key no more", grant.ID, grant.Holder.Machine).Because(err)
+		return none, refuse("the grant %s is over: its holder %s has that key no more", grant.ID, grant.Holder.Machine).Because(err)
 	}
-	return grant, g.rests.suspect(s.Roster)
+	return Signed[statement.Grant]{g.envelope, e.ID(), grant}, g.rests.suspect(s.Roster)
 }
 
 // suspect returns an error if a key that the grant rests on was retired since, and what it signed

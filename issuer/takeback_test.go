@@ -83,7 +83,7 @@ func TestRevocationsThatMayNotBe(t *testing.T) {
 			refused(t, err, brevet.Refused, tt.sentence)
 		})
 	}
-	if _, suspended := w.issuer.known.state.Suspended("bob", proof.End); suspended {
+	if _, suspended := w.issuer.knows().state.Suspended("bob", proof.End); suspended {
 		t.Error("a revocation that was refused is in force")
 	}
 	_, err = newUnfollowed(t).issuer.TakeBack(t.Context(), mustMarshal(t, good))
@@ -159,7 +159,7 @@ func TestStatus(t *testing.T) {
 	w := newWorld(t, prooftest.Options{})
 	request, approval := w.agreed()
 	r, _ := w.give(w.Bundle(request, approval))
-	g := open[statement.Grant](t, r.Grant)
+	g := open[statement.Grant](t, r.Grant.Raw)
 
 	first := w.status(g.ID)
 	s := open[statement.Status](t, first)
@@ -246,7 +246,7 @@ func TestWhatEndsAGrant(t *testing.T) {
 			bundle := w.Bundle(request, approval)
 			intent := w.prepare(bundle)
 			leaf := w.logIntent(intent)
-			g := open[statement.Grant](t, w.issue(intent, leaf, bundle).Grant)
+			g := open[statement.Grant](t, w.issue(intent, leaf, bundle).Grant.Raw)
 			w.status(g.ID)
 			tt.do(w, g)
 			for _, restart := range []bool{false, true} {

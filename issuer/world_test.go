@@ -125,7 +125,7 @@ func (w *world) prepare(bundle []byte) []byte {
 	if err != nil {
 		w.T.Fatalf("prepare: %v", err)
 	}
-	return intent
+	return intent.Raw
 }
 
 // logIntent appends the intent to the log, lets the issuer follow and returns the leaf.
@@ -181,7 +181,7 @@ func (w *world) takeBack(revocation statement.Envelope) statement.Receipt {
 // proof returns the whole bundle of what was given.
 func (w *world) proof(r Result, leaf IntentLeaf, request proof.Entry, approvals ...proof.Entry) *proof.Bundle {
 	w.T.Helper()
-	e, err := statement.Parse(r.Grant)
+	e, err := statement.Parse(r.Grant.Raw)
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/fault"
@@ -13,18 +15,32 @@ import (
 // write is one change of the state. do either writes or refuses: when it returns a brevet.Error it
 // has written nothing. Any other error is the database's, and takes the whole batch back.
 type write struct {
-	what string // prepare, issue …: names its fault points
+	what string // issue, takeback …: names its fault points
 	do   func(context.Context, *sql.Tx) error
-	err  error
-	done chan struct{}
+	// patient says that it may wait a moment for another, to share a commit.
+	patient bool
+	err     error
+	done    chan struct{}
 }
 
-// maxBatch is how many writes share a commit.
-const maxBatch = 256
+const (
+	// maxBatch is how many writes share a commit.
+	maxBatch = 256
+	// company is how long a patient write waits for another.
+	company = 3 * time.Millisecond
+)
 
 // write makes a change durable. It does not wait for ctx once the change is on its way.
 func (s *state) write(ctx context.Context, what string, do func(context.Context, *sql.Tx) error) error {
-	w := &write{what: what, do: do, done: make(chan struct{})}
+	return s.send(ctx, &write{what: what, do: do, done: make(chan struct{})})
+}
+
+// writePatiently makes a change durable with the next one, or in a moment.
+func (s *state) writePatiently(ctx context.Context, what string, do func(context.Context, *sql.Tx) error) error {
+	return s.send(ctx, &write{what: what, do: do, patient: true, done: make(chan struct{})})
+}
+
+func (s *state) send(ctx context.Context, w *write) error {
 	select {
 	case s.queue <- w:
 	case <-s.stop:
@@ -38,13 +54,26 @@ func (s *state) write(ctx context.Context, what string, do func(context.Context,
 
 // run commits what comes until close.
 func (s *state) run() {
-	for {
+	var batch []*write
+	var late <-chan time.Time
+	for stopping := false; !stopping; {
 		select {
 		case first := <-s.queue:
-			s.commit(s.gather(first))
+			batch = append(batch, s.gather(first)...)
+			if !slices.ContainsFunc(batch, func(w *write) bool { return !w.patient }) {
+				if late == nil {
+					late = time.After(company)
+				}
+				continue
+			}
+		case <-late:
 		case <-s.stop:
-			return
+			stopping = true
 		}
+		if len(batch) > 0 {
+			s.commit(batch)
+		}
+		batch, late = nil, nil
 	}
 }
 

@@ -229,7 +229,7 @@ func (c *checker) intent() error {
 	if err := IntentLeaf(r); err != nil {
 		return err
 	}
-	if c.issuer, err = c.state.IssuedBy(r.Statement, r.Index); err != nil {
+	if c.issuer, err = c.state.IssuedBy(r.Statement, r.Index, c.trust.Memory); err != nil {
 		return within(err, "the intent")
 	}
 	for _, e := range slices.Concat([]Record{c.bundle.Request}, c.bundle.Approvals) {
@@ -266,7 +266,7 @@ func IntentLeaf(r Record) error {
 
 // IssuedBy checks that an issuer of the roster, as it stands before the place at, signed the
 // statement, and returns it.
-func (s *State) IssuedBy(e statement.Envelope, at int64) (statement.Machine, error) {
+func (s *State) IssuedBy(e statement.Envelope, at int64, memory *Memory) (statement.Machine, error) {
 	err := error(refuse("no issuer has signed it"))
 	for _, sig := range e.Signatures {
 		m, key, problem := s.Roster.MachineOf(sig.Key, statement.KeyStatement, at)
@@ -274,7 +274,7 @@ func (s *State) IssuedBy(e statement.Envelope, at int64) (statement.Machine, err
 			problem = refuse("%s is a %s, not an issuer", m.Name, m.Use)
 		}
 		if problem == nil {
-			_, problem = statement.Verify(e, sig, key)
+			_, problem = memory.verify(e, e.Digest(), sig, key)
 		}
 		if problem == nil {
 			return m, nil
@@ -421,7 +421,7 @@ func (c *checker) grant() error {
 	if err != nil {
 		return within(err, "the grant")
 	}
-	m, err := c.state.IssuedBy(r.Statement, c.bundle.Intent.Index+1)
+	m, err := c.state.IssuedBy(r.Statement, c.bundle.Intent.Index+1, c.trust.Memory)
 	if err != nil {
 		return within(err, "the grant")
 	}

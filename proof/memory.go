@@ -8,25 +8,47 @@ import (
 	"github.com/brevet-pim/brevet/statement"
 )
 
-// Memory remembers which statements were opened and which signatures were verified, so that the
-// same ones cost nothing the second time. It remembers what was good only, bounded in number. A
-// nil Memory remembers nothing. It is safe for use by many at once.
+// Memory remembers which statements were opened, which signatures were verified and which bundles
+// were read, so that the same ones cost nothing the second time. It remembers what was good only,
+// bounded in number. A nil Memory remembers nothing. It is safe for use by many at once.
 type Memory struct {
+	presences remembered[brevet.Presence]   // of verified signatures
+	payloads  remembered[statement.Payload] // by the digest of the statement
+	bundles   remembered[*Bundle]           // by the SHA-256 of their bytes
+}
+
+// How many are remembered at least. A bundle is needed again in a moment, or not at all.
+const (
+	maxStatements = 1 << 14
+	maxBundles    = 1 << 9
+	// maxRemembered is the longest bundle that is remembered, in bytes.
+	maxRemembered = 16 << 10
+)
+
+// remembered is a bounded number of values by a digest. When the newer ones are as many as may be,
+// the older ones are forgotten.
+type remembered[T any] struct {
 	mu       sync.Mutex
-	now, old generation // guarded by mu
+	now, old map[[32]byte]T // guarded by mu
 }
 
-// generation is some of what is remembered. When the newer is full, it becomes the older, which is
-// forgotten.
-type generation struct {
-	presence map[[32]byte]brevet.Presence // of verified signatures
-	payload  map[[32]byte]statement.Payload
+func (r *remembered[T]) recall(name [32]byte) (T, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v, ok := r.now[name]; ok {
+		return v, true
+	}
+	v, ok := r.old[name]
+	return v, ok
 }
 
-const perGeneration = 1 << 14
-
-func newGeneration() generation {
-	return generation{presence: map[[32]byte]brevet.Presence{}, payload: map[[32]byte]statement.Payload{}}
+func (r *remembered[T]) keep(name [32]byte, v T, most int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now == nil || len(r.now) >= most {
+		r.now, r.old = map[[32]byte]T{}, r.now
+	}
+	r.now[name] = v
 }
 
 // verify checks that the key made the signature: see statement.Verify.
@@ -34,54 +56,70 @@ func (m *Memory) verify(e statement.Envelope, digest [32]byte, sig statement.Sig
 	if m == nil {
 		return statement.Verify(e, sig, key)
 	}
-	h := sha256.New()
-	h.Write(digest[:])
-	for _, part := range []string{string(sig.Scheme), sig.Key, string(key.Kind), key.Public, string(sig.Sig)} {
-		h.Write([]byte{byte(len(part) >> 8), byte(len(part))}) // so that no two lists look alike
-		h.Write([]byte(part))
-	}
-	name := [32]byte(h.Sum(nil))
-	if presence, ok := recall(m, name, func(g generation) map[[32]byte]brevet.Presence { return g.presence }); ok {
+	name := nameOf(digest, sig, key)
+	if presence, ok := m.presences.recall(name); ok {
 		return presence, nil
 	}
 	presence, err := statement.Verify(e, sig, key)
 	if err == nil {
-		m.keep(func(g generation) { g.presence[name] = presence })
+		m.presences.keep(name, presence, maxStatements)
 	}
 	return presence, err
 }
 
+// nameOf is what a signature that was verified is remembered by.
+func nameOf(digest [32]byte, sig statement.Signature, key statement.Key) [32]byte {
+	b := append(make([]byte, 0, 512), digest[:]...)
+	for _, part := range []string{string(sig.Scheme), sig.Key, string(key.Kind), key.Public, string(sig.Sig)} {
+		b = append(b, byte(len(part)>>8), byte(len(part))) // so that no two lists look alike
+		b = append(b, part...)
+	}
+	return sha256.Sum256(b)
+}
+
+// Made takes in a statement that the caller has made and signed with its own key just now.
+func (m *Memory) Made(e statement.Envelope, p statement.Payload, key statement.Key) {
+	digest := e.Digest()
+	m.payloads.keep(digest, p, maxStatements)
+	for _, sig := range e.Signatures {
+		m.presences.keep(nameOf(digest, sig, key), brevet.NoPresence, maxStatements)
+	}
+}
+
+// Open returns the payload of a statement: see statement.Open.
+func Open[T statement.Payload](m *Memory, e statement.Envelope) (T, error) {
+	return open[T](m, e, e.Digest())
+}
+
 // open returns the payload of a statement with the digest: see statement.Open.
 func open[T statement.Payload](m *Memory, e statement.Envelope, digest [32]byte) (T, error) {
-	if m != nil {
-		if p, ok := recall(m, digest, func(g generation) map[[32]byte]statement.Payload { return g.payload }); ok {
-			if typed, ok := p.(T); ok {
-				return typed, nil
-			}
+	if m == nil {
+		return statement.Open[T](e)
+	}
+	if p, ok := m.payloads.recall(digest); ok {
+		if typed, ok := p.(T); ok {
+			return typed, nil
 		}
 	}
 	p, err := statement.Open[T](e)
-	if err == nil && m != nil {
-		m.keep(func(g generation) { g.payload[digest] = p })
+	if err == nil {
+		m.payloads.keep(digest, p, maxStatements)
 	}
 	return p, err
 }
 
-func recall[T any](m *Memory, name [32]byte, of func(generation) map[[32]byte]T) (T, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if v, ok := of(m.now)[name]; ok {
-		return v, true
+// Parse returns the bundle that the bytes are (see the function Parse). It is shared: nobody may change it.
+func (m *Memory) Parse(b []byte) (*Bundle, error) {
+	if m == nil || len(b) > maxRemembered {
+		return Parse(b)
 	}
-	v, ok := of(m.old)[name]
-	return v, ok
-}
-
-func (m *Memory) keep(add func(generation)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.now.presence == nil || len(m.now.presence) >= perGeneration || len(m.now.payload) >= perGeneration {
-		m.now, m.old = newGeneration(), m.now
+	name := sha256.Sum256(b)
+	if known, ok := m.bundles.recall(name); ok {
+		return known, nil
 	}
-	add(m.now)
+	bundle, err := Parse(b)
+	if err == nil {
+		m.bundles.keep(name, bundle, maxBundles)
+	}
+	return bundle, err
 }

@@ -131,7 +131,7 @@ func (s *State) CheckStatus(e statement.Envelope, grant brevet.GrantID, now time
 		return brevet.Errorf(brevet.Unavailable, "the issuer knows of changes to roster or catalog that were not shown here yet").
 			WithHint("it is being caught up; try again")
 	}
-	if _, err := s.IssuedBy(e, never); err != nil {
+	if _, err := s.IssuedBy(e, never, nil); err != nil {
 		return within(err, "the issuer's status")
 	}
 	switch {

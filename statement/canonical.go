@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -31,7 +32,7 @@ const maxInteger = 1<<53 - 1
 // and null never. Floats, other numbers, nil pointers, text that is not UTF-8, and types
 // with a JSON form of their own (time.Time, brevet.Secret) are Invalid.
 func Canonical(v any) ([]byte, error) {
-	e := encoder{members: map[reflect.Type][]member{}}
+	e := encoder{out: make([]byte, 0, 1024)}
 	if err := e.value(reflect.ValueOf(v)); err != nil {
 		return nil, brevet.Errorf(brevet.Invalid, "this %T cannot be written in canonical form: %s", v, err).Because(err)
 	}
@@ -46,19 +47,32 @@ func Decode[T any](b []byte, limit int) (T, error) {
 	if len(b) > limit {
 		return none, brevet.Errorf(brevet.Invalid, "this is %d bytes long; %d is the most", len(b), limit)
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return none, brevet.Errorf(brevet.Invalid, "this is not the JSON of a %s: %s", nameOf[T](), quoteShort(err.Error())).Because(err)
+	if err := json.Unmarshal(b, &v); err != nil {
+		return none, notOf[T](err)
 	}
 	again, err := Canonical(v)
 	if err != nil {
 		return none, brevet.Errorf(brevet.Invalid, "this %s holds what has no canonical form: %s", nameOf[T](), err).Because(err)
 	}
 	if !bytes.Equal(again, b) {
+		if err := unknownField[T](b); err != nil {
+			return none, notOf[T](err)
+		}
 		return none, brevet.Errorf(brevet.Invalid, "this %s is not in canonical form (RFC 8785): it differs from byte %d on", nameOf[T](), firstDifference(again, b))
 	}
 	return v, nil
+}
+
+func notOf[T any](err error) error {
+	return brevet.Errorf(brevet.Invalid, "this is not the JSON of a %s: %s", nameOf[T](), quoteShort(err.Error())).Because(err)
+}
+
+// unknownField returns an error that names a field that a T does not have, or nil.
+func unknownField[T any](b []byte) error {
+	var v T
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(&v)
 }
 
 func nameOf[T any]() string { return strings.ToLower(reflect.TypeFor[T]().Name()) }
@@ -72,11 +86,28 @@ func firstDifference(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// encoder writes one document. It remembers the members of the struct types that it met,
-// since a catalog repeats a few types thousands of times.
-type encoder struct {
-	out     []byte
-	members map[reflect.Type][]member
+// encoder writes one document.
+type encoder struct{ out []byte }
+
+// plans remembers what types are made of, which never changes: reflect.Type to plan.
+var plans sync.Map
+
+// plan is how values of a type are written: the members of a struct, in order, or why they cannot be.
+type plan struct {
+	members []member
+	err     error
+}
+
+func planOf(t reflect.Type) plan {
+	if known, ok := plans.Load(t); ok {
+		return known.(plan)
+	}
+	p := plan{err: checkPlain(t)}
+	if p.err == nil && t.Kind() == reflect.Struct {
+		p.members, p.err = membersOf(t)
+	}
+	plans.Store(t, p)
+	return p
 }
 
 // member is a field of a struct: where it is and `"name":`.
@@ -90,8 +121,9 @@ func (e *encoder) value(v reflect.Value) error {
 	if !v.IsValid() {
 		return fmt.Errorf("null has no place in canonical JSON")
 	}
-	if err := checkPlain(v.Type()); err != nil {
-		return err
+	p := planOf(v.Type())
+	if p.err != nil {
+		return p.err
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -103,13 +135,16 @@ func (e *encoder) value(v reflect.Value) error {
 		return e.integer(v.Int())
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return e.text(base64.StdEncoding.EncodeToString(v.Bytes()))
+			e.out = append(e.out, '"')
+			e.out = base64.StdEncoding.AppendEncode(e.out, v.Bytes())
+			e.out = append(e.out, '"')
+			return nil
 		}
 		return e.list(v)
 	case reflect.Map:
 		return e.object(v)
 	case reflect.Struct:
-		return e.structure(v)
+		return e.structure(v, p.members)
 	case reflect.Pointer, reflect.Interface:
 		return e.value(v.Elem()) // of nil: the invalid Value, refused above
 	}
@@ -172,11 +207,7 @@ func (e *encoder) object(v reflect.Value) error {
 	return nil
 }
 
-func (e *encoder) structure(v reflect.Value) error {
-	members, err := e.membersOf(v.Type())
-	if err != nil {
-		return err
-	}
+func (e *encoder) structure(v reflect.Value, members []member) error {
 	e.out = append(e.out, '{')
 	for i, m := range members {
 		if i > 0 {
@@ -191,10 +222,7 @@ func (e *encoder) structure(v reflect.Value) error {
 	return nil
 }
 
-func (e *encoder) membersOf(t reflect.Type) ([]member, error) {
-	if known, ok := e.members[t]; ok {
-		return known, nil
-	}
+func membersOf(t reflect.Type) ([]member, error) {
 	members, err := collectMembers(t, nil)
 	if err != nil {
 		return nil, err
@@ -210,7 +238,6 @@ func (e *encoder) membersOf(t reflect.Type) ([]member, error) {
 		}
 		members[i].key = append(name.out, ':')
 	}
-	e.members[t] = members
 	return members, nil
 }
 

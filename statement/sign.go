@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -93,6 +95,15 @@ type machineSigner struct {
 	keyPair
 	private crypto.Signer
 	hash    crypto.Hash
+}
+
+// here reports whether the private key is in this process's memory, and pairs with the public one.
+func (s machineSigner) here() bool {
+	switch s.private.(type) {
+	case ed25519.PrivateKey, *ecdsa.PrivateKey:
+		return true
+	}
+	return false
 }
 
 func (s machineSigner) Sign(_ context.Context, pae []byte) (Signature, error) {

@@ -17,9 +17,13 @@ import (
 type Commit struct {
 	First      int64  // index of its first event
 	Count      int    // how many events it has
+	Bodies     []Body // of its events, in order
 	Size       int64  // of the log when it was committed; events of others may lie in between
 	Checkpoint []byte // signed, of this size
 }
+
+// Body is what a leaf of the log has the hash of (audit.BodyHash).
+type Body struct{ Salt, Record []byte }
 
 // Tx is one change while it is made: reads see what it has written, and what it writes
 // becomes real with its events or not at all. It must not be used after fn has returned.
@@ -124,15 +128,17 @@ func (s *Store) gather(first *change) []*change {
 }
 
 // settle commits the batch, and tries again while only other transactions are in the way, or
-// on another connection if this one broke.
+// on another connection if this one broke. At first it trusts that no change fails for a reason of
+// its own, which is rare; if one does, they are run once more, each behind a savepoint.
 func (s *Store) settle(ctx context.Context, batch []*change) {
 	began := time.Now()
+	apart := false
 	for try := 1; ; try++ {
-		err := s.commit(ctx, batch)
+		err := s.commit(ctx, batch, apart)
 		if err == nil {
 			return
 		}
-		again := s.dialect.worthTrying(err, try, time.Since(began))
+		again := errors.Is(err, errOneFailed) || s.dialect.worthTrying(err, try, time.Since(began))
 		// Also a change that failed by itself begins anew: what it failed by may have been
 		// written by another of this batch, and is not there now.
 		for _, c := range batch {
@@ -142,6 +148,10 @@ func (s *Store) settle(ctx context.Context, batch []*change) {
 				c.fail(s.dialect.explain(err))
 			}
 		}
+		if errors.Is(err, errOneFailed) {
+			apart = true
+			continue
+		}
 		if !again {
 			s.logger.WarnContext(ctx, "changes were not committed", "changes", len(batch), "tries", try, "error", err)
 			return
@@ -150,9 +160,13 @@ func (s *Store) settle(ctx context.Context, batch []*change) {
 	}
 }
 
+// errOneFailed says that a change of a batch failed for a reason of its own, and took the others with it.
+var errOneFailed = errors.New("a change of the batch failed")
+
 // commit runs the batch in one transaction. An error means that nothing of it was written.
-// A change that fails for a reason of its own is settled with that and leaves no trace.
-func (s *Store) commit(parent context.Context, batch []*change) error {
+// If the changes are kept apart, one that fails for a reason of its own is settled with that and
+// leaves no trace; so is one that is alone.
+func (s *Store) commit(parent context.Context, batch []*change, apart bool) error {
 	ctx, cancel := s.batchContext(parent)
 	defer cancel()
 	fault.Point("store.change.begin")
@@ -167,8 +181,11 @@ func (s *Store) commit(parent context.Context, batch []*change) error {
 	}
 	before := log.tree.Size
 	for _, c := range batch {
-		if err := s.run(ctx, tx, log, c, len(batch) == 1); err != nil {
+		if err := s.run(ctx, tx, log, c, apart); err != nil {
 			return err
+		}
+		if c.settled && !apart && len(batch) > 1 {
+			return errOneFailed
 		}
 	}
 	if log.tree.Size == before {
@@ -204,7 +221,7 @@ func (s *Store) batchContext(parent context.Context) (context.Context, context.C
 
 // run runs one change of the batch. The error is one that ends the whole batch; a failure
 // of the change itself is settled here, and what it wrote is undone.
-func (s *Store) run(ctx context.Context, tx *sql.Tx, log *openLog, c *change, alone bool) error {
+func (s *Store) run(ctx context.Context, tx *sql.Tx, log *openLog, c *change, apart bool) error {
 	switch {
 	case c.settled:
 		return nil
@@ -212,7 +229,7 @@ func (s *Store) run(ctx context.Context, tx *sql.Tx, log *openLog, c *change, al
 		c.fail(givenUp(c.ctx))
 		return nil
 	}
-	if !alone { // else the transaction itself is undone
+	if apart {
 		if err := log.mark(); err != nil {
 			return err
 		}
@@ -224,7 +241,7 @@ func (s *Store) run(ctx context.Context, tx *sql.Tx, log *openLog, c *change, al
 	}
 	c.fail(failure)
 	log.tip = begin
-	if alone {
+	if !apart { // the transaction itself is undone
 		return nil
 	}
 	_, err = tx.ExecContext(ctx, "rollback to savepoint part")
@@ -253,13 +270,14 @@ func (s *Store) attempt(ctx context.Context, tx *sql.Tx, log *openLog, c *change
 		return brevet.Errorf(brevet.Invalid, "a change without an event"), nil
 	}
 	first := log.tree.Size
-	if err := log.append(events); err != nil {
+	bodies, err := log.append(events)
+	if err != nil {
 		if s.dialect.fatal(err) {
 			return nil, err
 		}
 		return s.dialect.explain(err), nil
 	}
-	c.commit = Commit{First: first, Count: len(events)}
+	c.commit = Commit{First: first, Count: len(events), Bodies: bodies}
 	return nil, nil
 }
 

@@ -80,10 +80,27 @@ func (t *Tx) AddGrant(g brevet.Grant) error {
 	if !g.To.After(g.From) {
 		return brevet.Errorf(brevet.Invalid, "grant %s has no end after its beginning", g.ID)
 	}
+	if g.ID != g.Request.Grant() { // there is one at most
+		return brevet.Errorf(brevet.Invalid, "grant %s is not the one of %s", g.ID, g.Request)
+	}
 	return t.insert("grant", g.ID, "insert into grants ("+grantColumns+`)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1)`,
 		g.ID, g.Request, g.Statement, g.Intent, g.State, g.Person, g.Role, packed(g.Targets), packed(g.Logins), g.Holder,
 		micros(g.From), micros(g.To), micros(g.EndedAt), g.EndedBy, g.EndReason, micros(g.ClosedAt))
+}
+
+// GiveGrant makes a grant live that is issuing, as it was given. One that has been moved since it
+// was read is a Conflict.
+func (t *Tx) GiveGrant(g brevet.Grant) error {
+	if !g.To.After(g.From) {
+		return brevet.Errorf(brevet.Invalid, "grant %s has no end after its beginning", g.ID)
+	}
+	n, err := t.exec("update grants set state = $1, statement = $2, starts = $3, ends = $4, version = version + 1 where id = $5 and version = $6 and state = $7",
+		brevet.Live, g.Statement, micros(g.From), micros(g.To), g.ID, g.Version, brevet.Issuing)
+	if err == nil && n != 1 {
+		err = changedMeanwhile("grant", g.ID)
+	}
+	return err
 }
 
 // UpdateGrant writes what may change of a grant: state, statement, its beginning and end
@@ -160,13 +177,10 @@ func (q *Query) Credential(id brevet.GrantID) (brevet.Credential, error) {
 	}, "select kind, serial, public, ends from credentials where grant_id = $1", id)
 }
 
-// PutCredential keeps the credential of a grant. It must end, and not after the grant; a
-// second one is a Conflict.
-func (t *Tx) PutCredential(id brevet.GrantID, c brevet.Credential) error {
-	g, err := t.Grant(id)
-	if err != nil {
-		return err
-	}
+// PutCredential keeps the credential of a grant, as it stands. It must end, and not after the
+// grant; a second one is a Conflict.
+func (t *Tx) PutCredential(g brevet.Grant, c brevet.Credential) error {
+	id := g.ID
 	if c.To.IsZero() || c.To.After(g.To) {
 		return brevet.Errorf(brevet.Invalid, "the credential of grant %s ends at %s, after the grant's end at %s", id, c.To.Format(time.RFC3339), g.To.Format(time.RFC3339))
 	}

@@ -36,10 +36,19 @@ func scanJob(row scanner) (Job, error) {
 // brought forward to the earlier time; if somebody is just at it, it is done once more
 // afterwards, since they may not have seen this change.
 func (t *Tx) Enqueue(kind, subject string, due time.Time) error {
+	return t.enqueue(kind, subject, due)
+}
+
+// Enqueue owes work that the rows owe already by their state, so that it is tried soon.
+func (w *Work) Enqueue(kind, subject string, due time.Time) error {
+	return w.q.enqueue(kind, subject, due)
+}
+
+func (q *Query) enqueue(kind, subject string, due time.Time) error {
 	if kind == "" || due.IsZero() {
 		return brevet.Errorf(brevet.Invalid, "a job without a kind or a time")
 	}
-	_, err := t.exec(`insert into jobs (id, kind, subject, due_at, asked, attempts, claimed_by, epoch, lease_until, last_error, done_at)
+	_, err := q.exec(`insert into jobs (id, kind, subject, due_at, asked, attempts, claimed_by, epoch, lease_until, last_error, done_at)
 		values ($1, $2, $3, $4, 1, 0, '', 0, 0, '', 0)
 		on conflict (kind, subject) where done_at = 0 do update set
 			asked = jobs.asked + 1,

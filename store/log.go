@@ -168,31 +168,37 @@ func (l *openLog) mark() error {
 	return err
 }
 
-// maxRows is how many events one statement writes. SQLite looks up each $n among those before
-// it: eight rows are ten times as fast as five hundred.
-const maxRows = 8
+// maxRows is how many events one statement writes. For one that writes more, SQLite keeps a journal
+// of its own, so that it can undo half of it; on PostgreSQL each statement is a round trip.
+func (d dialect) maxRows() int {
+	if d == onSQLite {
+		return 1
+	}
+	return 8
+}
 
-// append writes the events as the next leaves of the log.
-func (l *openLog) append(events []brevet.Event) error {
+// append writes the events as the next leaves of the log, and returns their bodies.
+func (l *openLog) append(events []brevet.Event) ([]Body, error) {
 	end := l.tip
-	for part := range slices.Chunk(events, maxRows) {
+	bodies := make([]Body, 0, len(events))
+	for part := range slices.Chunk(events, l.dialect.maxRows()) {
 		var rows []any
 		for _, e := range part {
 			if e.At.Before(end.at) {
 				e.At = end.at // the order of the log rules over clocks
 			}
-			row, err := end.add(e)
+			row, body, err := end.add(e)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			rows = append(rows, row...)
+			rows, bodies = append(rows, row...), append(bodies, body)
 		}
 		if err := l.insert(len(part), rows); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	l.tip = end
-	return nil
+	return bodies, nil
 }
 
 func (l *openLog) insert(n int, rows []any) error {
@@ -203,8 +209,8 @@ func (l *openLog) insert(n int, rows []any) error {
 	return err
 }
 
-// add makes the event the next leaf and returns its row, in the order of eventColumns.
-func (t *tip) add(e brevet.Event) ([]any, error) {
+// add makes the event the next leaf and returns its row, in the order of eventColumns, and its body.
+func (t *tip) add(e brevet.Event) ([]any, Body, error) {
 	if e.ID == "" {
 		e.ID = brevet.NewEventID(e.At)
 	}
@@ -216,20 +222,20 @@ func (t *tip) add(e brevet.Event) ([]any, error) {
 	}
 	body, err := audit.Record(e)
 	if err != nil {
-		return nil, err
+		return nil, Body{}, err
 	}
 	var salt [audit.SaltSize]byte
 	rand.Read(salt[:]) // never fails (crypto/rand, Go 1.24)
 	leaf := audit.Leaf{Kind: e.Kind, Subject: e.Subject, Body: audit.BodyHash(salt, body)}
 	if err := leaf.Check(); err != nil {
-		return nil, err
+		return nil, Body{}, err
 	}
 	index, f := t.tree.Size, audit.FieldsOf(e)
 	var completed []tlog.Hash
 	t.tree, completed = t.tree.Append(leaf.Hash())
 	t.at, t.last = f.At, f.ID
 	return []any{index, f.ID, e.Kind, e.Subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
-		leaf.Body[:], joined(completed), salt[:], string(body), e.Statement}, nil
+		leaf.Body[:], joined(completed), salt[:], string(body), e.Statement}, Body{salt[:], body}, nil
 }
 
 const eventColumns = "idx, id, kind, subject, at, actor, about, request_id, grant_id, session_id, body_hash, hashes, salt, body, statement"

@@ -89,7 +89,7 @@ func applyAll(ctx context.Context, tx *sql.Tx, d dialect, wanted []migration) er
 		return err
 	}
 	for _, m := range wanted[len(done):] {
-		if _, err := tx.ExecContext(ctx, m.sql); err != nil {
+		if _, err := tx.ExecContext(ctx, d.schema(m.sql)); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 		if _, err := tx.ExecContext(ctx, "insert into migrations (number, name, digest, applied_at) values ($1, $2, $3, $4)",
@@ -101,6 +101,15 @@ func applyAll(ctx context.Context, tx *sql.Tx, d dialect, wanted []migration) er
 		return checkForeignKeys(ctx, tx)
 	}
 	return nil
+}
+
+// schema returns the migration as the database likes it best: "integer primary key" is what SQLite
+// finds a row by anyway, and any other key is one more index to write.
+func (d dialect) schema(sql string) string {
+	if d == onSQLite {
+		return strings.ReplaceAll(sql, "bigint primary key", "integer primary key")
+	}
+	return sql
 }
 
 // agree refuses a database that was migrated by other files than ours.

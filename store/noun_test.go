@@ -225,15 +225,15 @@ func TestGrant(t *testing.T) {
 		cred := brevet.Credential{Kind: "ssh-certificate", Serial: 1<<64 - 1, Public: []byte{0, 1, 2}, To: live.To}
 		late := cred
 		late.To = live.To.Add(time.Microsecond)
-		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g.ID, late) }), brevet.Invalid)
+		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g, late) }), brevet.Invalid)
 		endless := cred
 		endless.To = time.Time{}
-		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g.ID, endless) }), brevet.Invalid)
+		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g, endless) }), brevet.Invalid)
 		change(t, s, func(tx *store.Tx) error {
 			if err := tx.PutBundle(g.ID, []byte("proof")); err != nil {
 				return err
 			}
-			return tx.PutCredential(g.ID, cred)
+			return tx.PutCredential(g, cred)
 		})
 		if got, err := q.Credential(g.ID); err != nil || !cmp.Equal(got, cred) {
 			t.Errorf("credential %+v, %v", got, err)
@@ -310,7 +310,7 @@ func TestOneGrantARequest(t *testing.T) {
 		})
 		second := grantOf(r)
 		second.ID, second.Intent = "grt_00000000000000000000000000", "another"
-		kind(t, try(t, s, func(tx *store.Tx) error { return tx.AddGrant(second) }), brevet.Conflict)
+		kind(t, try(t, s, func(tx *store.Tx) error { return tx.AddGrant(second) }), brevet.Invalid)
 	})
 }
 

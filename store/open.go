@@ -73,6 +73,7 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 		"journal_mode(wal)",
 		"synchronous(full)", // an intent survives a power cut
 		"foreign_keys(1)",
+		"wal_autocheckpoint(4000)",     // 16 MB: pages that change all the time are copied back less often
 		"journal_size_limit(67108864)", // a WAL that a long reader made grow shrinks again
 		"cache_size(-8000)",            // 8 MB
 	}}

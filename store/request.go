@@ -131,15 +131,19 @@ func ends[T any](q *Query, what, ending string, scan func(scanner) (T, error), q
 	return found[0], nil
 }
 
-// AddRequest writes a new request, in state asked and with version 1.
+// AddRequest writes a new request with version 1, in the state to which it came with this change.
 func (t *Tx) AddRequest(r brevet.Request) error {
-	if r.State != brevet.Asked {
-		return brevet.Errorf(brevet.Invalid, "a new request is %s: it must be %s", r.State, brevet.Asked)
+	if r.State == brevet.Cancelled || r.State == brevet.Lapsed {
+		return brevet.Errorf(brevet.Invalid, "a new request is %s: it cannot be so yet", r.State)
 	}
-	return t.insert("request", r.ID, "insert into requests ("+requestColumns+`)
+	err := t.insert("request", r.ID, "insert into requests ("+requestColumns+`)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)`,
 		r.ID, r.Statement, r.State, r.Person, r.Role, packed(r.Targets), packed(r.Logins), r.Duration,
 		r.Reason, r.Ticket, r.Holder, r.Via, r.Key, micros(r.At), micros(r.Deadline), packed(r.Decision), r.Why)
+	if err != nil || r.State != brevet.Waiting {
+		return err
+	}
+	return t.setStages(r)
 }
 
 // UpdateRequest writes what may change of a request: state, deadline, decision and why. It

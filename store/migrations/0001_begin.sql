@@ -95,10 +95,10 @@ create table grant_states (name text primary key);
 insert into grant_states (name) values ('issuing'), ('live'), ('ending'), ('ended');
 
 create table grants (
-	id         text   primary key,
-	request_id text   not null unique references requests (id),
+	id         text   primary key, -- that of the request, but for the prefix: there is one at most
+	request_id text   not null references requests (id),
 	statement  text   not null,
-	intent     text   not null unique,
+	intent     text   not null,
 	state      text   not null references grant_states (name),
 	person     text   not null,
 	role       text   not null,

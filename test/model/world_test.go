@@ -260,9 +260,9 @@ func (i *tapped) arm(h hook, then func() error) {
 	i.tap, i.then = h, then
 }
 
-func (i *tapped) Prepare(ctx context.Context, bundle []byte) ([]byte, error) {
+func (i *tapped) Prepare(ctx context.Context, bundle []byte) (issuer.Signed[statement.Intent], error) {
 	if err := i.at(beforePrepare); err != nil {
-		return nil, err
+		return issuer.Signed[statement.Intent]{}, err
 	}
 	intent, err := i.Issuer.Prepare(ctx, bundle)
 	return intent, errors.Join(err, i.at(afterPrepare))
