@@ -15,12 +15,16 @@ type backlog struct {
 	buf   []byte
 	start int // of the oldest byte, once buf is full
 	lost  screen
+
+	terminal bool // only a terminal has screens: what goes elsewhere, and much does, is not searched for them
 }
 
 func (b *backlog) write(p []byte) {
 	if n := len(p) - backlogBytes; n > 0 {
 		b.lose(len(b.buf))
-		b.lost.pass(p[:n])
+		if b.terminal {
+			b.lost.pass(p[:n])
+		}
 		b.buf, b.start = append(b.buf[:0], p[n:]...), 0
 		return
 	}
@@ -36,6 +40,9 @@ func (b *backlog) write(p []byte) {
 
 // lose lets the oldest n bytes pass, which are about to be written over.
 func (b *backlog) lose(n int) {
+	if !b.terminal {
+		return
+	}
 	older := b.buf[b.start:]
 	b.lost.pass(older[:min(n, len(older))])
 	b.lost.pass(b.buf[:max(0, n-len(older))])

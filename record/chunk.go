@@ -348,7 +348,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 // sampleSize is how much of a chunk is looked at, in four places, to see whether it is
 // worth compressing at all: random or already compressed bytes are not, and trying
 // costs as much as sealing them.
-const sampleSize = 4 << 10
+const sampleSize = 2 << 10
 
 // worthCompressing reports whether any sample of plain looks compressible.
 func worthCompressing(plain []byte) bool {

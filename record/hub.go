@@ -50,7 +50,8 @@ func (h *Hub) Output(s Stream, p []byte) {
 	}
 }
 
-// Resize shows a new size of the terminal. A watcher that comes later sees it first.
+// Resize shows a new size of the terminal, and tells that there is one. A watcher that comes later
+// sees it first.
 func (h *Hub) Resize(columns, rows int) {
 	data := binary.AppendUvarint(nil, uint64(clampSide(columns)))
 	data = binary.AppendUvarint(data, uint64(clampSide(rows)))
@@ -60,6 +61,7 @@ func (h *Hub) Resize(columns, rows int) {
 		return
 	}
 	h.size = data
+	h.backlog.terminal = true
 	h.send(Event{Kind: KindResize, At: h.now(), Data: data})
 }
 

@@ -245,11 +245,13 @@ func TestLateWatcherSeesASensibleScreen(t *testing.T) {
 		for _, size := range []int{1, 2, 3, 7, 31, 4096, backlogBytes - 1, 10 * backlogBytes} {
 			t.Run(fmt.Sprintf("%s in pieces of %d", tt.name, size), func(t *testing.T) {
 				var h Hub
+				h.Resize(80, 24)
 				for p := range chunked(tt.output, size) {
 					h.Output(Stdout, p)
 				}
 				w := h.Watch()
 				defer w.Close()
+				next(t, w) // the size
 				got, ok := strings.CutPrefix(string(next(t, w).Data), enterAlternate)
 				if ok != tt.alternate {
 					t.Errorf("alternate screen: %t, want %t", ok, tt.alternate)
@@ -296,4 +298,15 @@ func randomBytes(n int) []byte {
 	p := make([]byte, n)
 	random.Read(p)
 	return p
+}
+
+// TestWithoutATerminalThereIsNoScreen has a program write to a pipe what would switch a terminal.
+func TestWithoutATerminalThereIsNoScreen(t *testing.T) {
+	var h Hub
+	h.Output(Stdout, []byte("\x1b[?1049h"+strings.Repeat("x\n", backlogBytes)))
+	w := h.Watch()
+	defer w.Close()
+	if got := string(next(t, w).Data); strings.HasPrefix(got, enterAlternate) {
+		t.Errorf("begins with %q", got[:20])
+	}
 }
