@@ -39,17 +39,21 @@ const (
 	lingerAfter = 2 * time.Second // after a grant's end, for the client to read the goodbye
 )
 
-// serve takes what the client opens until the connection or the grant ends.
-func (p *person) serve(permissions *gossh.Permissions, channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
+// welcome takes over what the login ended with, and reports whether it ended well.
+func (p *person) welcome(permissions *gossh.Permissions) bool {
 	e, ok := permissions.ExtraData[entranceKey{}].(entrance)
 	if !ok {
-		p.conn.Close()
-		return
+		return false
 	}
 	p.admission, p.target = e.admission, e.target
 	p.server.log().InfoContext(p.ctx, "logged in", "person", e.admission.Person, "target", e.admission.Target.ID,
 		"login", e.admission.Login, "grant", e.admission.Grant, "source", p.source)
-	stop := context.AfterFunc(p.server.Gateway.Until(e.admission.Grant), p.leave)
+	return true
+}
+
+// serve takes what the client opens until the connection or the grant ends.
+func (p *person) serve(channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
+	stop := context.AfterFunc(p.server.Gateway.Until(p.admission.Grant), p.leave)
 	defer stop()
 	for channels != nil || requests != nil {
 		select {

@@ -133,34 +133,57 @@ func (s *Server) serve(serving context.Context, c net.Conn, leave func()) {
 	defer ends()
 	defer goes()
 	defer func() { l.out() }()
-	transport, err := s.greet(ctx, socket, l)
+	p := &peer{socket: socket}
+	s.add(p)
+	defer s.remove(p)
+	if in := s.letIn(ctx, l, p, func() bool { return ends() && goes() }); in.person != nil {
+		in.person.cancel = cancel
+		in.person.serve(in.channels, in.requests)
+	}
+}
+
+// entered is who has come in, and what the client opens and asks.
+type entered struct {
+	person   *person
+	channels <-chan gossh.NewChannel
+	requests <-chan *gossh.Request
+}
+
+// letIn shakes hands and logs somebody in, unless inTime says that this took too long. Nobody came in
+// if it returns no person.
+//
+// It is apart from serve since that waits for as long as the connection lasts: what a function needs
+// before it waits stays on its stack meanwhile, for each of many connections. So it is with reach.
+func (s *Server) letIn(ctx context.Context, l *login, p *peer, inTime func() bool) (in entered) {
+	transport, err := s.greet(ctx, p.socket, l)
 	if err != nil {
-		s.log().DebugContext(ctx, "connection refused", "source", source, "error", err)
-		return
+		s.log().DebugContext(ctx, "connection refused", "source", l.source, "error", err)
+		return in
 	}
 	config, err := s.config(ctx, l)
 	if err != nil {
 		s.log().WarnContext(ctx, "no host certificate", "name", l.typed, "error", err)
-		return
+		return in
 	}
 	wire := &packets{Conn: transport, buffers: &s.buffers}
-	p := &peer{socket: socket}
-	s.add(p)
-	defer s.remove(p)
 	conn, channels, requests, err := gossh.NewServerConn(wire, config)
-	if !ends() || !goes() || err != nil {
+	if !inTime() || err != nil {
 		if err == nil {
 			conn.Close()
 		}
-		s.log().InfoContext(ctx, "not logged in", "source", source, "user", l.user, "error", err)
-		return
+		s.log().InfoContext(ctx, "not logged in", "source", l.source, "user", l.user, "error", err)
+		return in
 	}
 	l.deadline.Stop()
-	socket.bulk.Store(true)
+	p.socket.bulk.Store(true)
 	wire.joining.Store(true)
 	p.alive(conn)
-	person := &person{server: s, ctx: ctx, cancel: cancel, conn: conn, socket: socket, source: source, again: l.again()}
-	person.serve(conn.Permissions, channels, requests)
+	who := &person{server: s, ctx: ctx, conn: conn, socket: p.socket, source: l.source, again: l.again()}
+	if !who.welcome(conn.Permissions) {
+		conn.Close()
+		return in
+	}
+	return entered{who, channels, requests}
 }
 
 // greet reads the first byte and, if it is that of TLS, shakes hands and learns the typed name.

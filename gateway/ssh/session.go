@@ -50,9 +50,17 @@ const (
 // serve carries the session from its first request to its end.
 func (s *session) serve(requests <-chan *gossh.Request) {
 	defer s.down.Close()
+	if upRequests := s.start(requests); upRequests != nil {
+		s.live.Finish(s.carry(requests, upRequests))
+	}
+}
+
+// start begins the session, and starts it on the target, whose requests it returns. If there are
+// none there is no session, and the person was told why. It is apart from serve as letIn is.
+func (s *session) start(requests <-chan *gossh.Request) <-chan *gossh.Request {
 	setup, start := s.prepare(requests)
 	if start == nil {
-		return // the person closed it
+		return nil // the person closed it
 	}
 	for _, text := range s.person.takeRemarks() {
 		s.tell(text)
@@ -60,7 +68,7 @@ func (s *session) serve(requests <-chan *gossh.Request) {
 	if text := s.notGiven(setup, start); text != "" {
 		_ = start.Reply(true, nil) // else clients hang up before they print the sentence
 		s.bye(text)
-		return
+		return nil
 	}
 	live, err := s.person.server.Gateway.Begin(s.person.ctx, s.person.admission, gateway.Use{
 		Kind: start.Type, Command: setup.command, Source: s.person.source, Terminal: setup.terminal,
@@ -68,7 +76,7 @@ func (s *session) serve(requests <-chan *gossh.Request) {
 	if err != nil {
 		_ = start.Reply(true, nil)
 		s.goodbye(err)
-		return
+		return nil
 	}
 	s.live = live
 	up, upRequests, err := s.open(setup, start)
@@ -76,10 +84,10 @@ func (s *session) serve(requests <-chan *gossh.Request) {
 	if err != nil {
 		live.Finish(sentence(err))
 		s.goodbye(err)
-		return
+		return nil
 	}
 	s.up = up
-	live.Finish(s.carry(requests, upRequests))
+	return upRequests
 }
 
 // notGiven returns the sentence for a session that may not start, and reports it; else "".

@@ -45,29 +45,28 @@ func (d *dialing) wait(ctx context.Context) (gossh.Conn, error) {
 func (s *Server) dial(ctx context.Context, a gateway.Admission, want gateway.Want) *dialing {
 	d := &dialing{done: make(chan struct{})}
 	s.busy.Go(func() {
-		err := s.connect(ctx, a, d)
-		if err != nil {
-			s.log().WarnContext(ctx, "cannot connect to the target", "target", a.Target.ID, "error", err)
-			d.err = s.explainDial(a, want, err)
-			close(d.done)
+		if err := s.connect(ctx, &a, d); err != nil {
+			s.notReached(ctx, &a, want, d, err)
 		}
 	})
 	return d
 }
 
+// notReached lets whoever waits for the target know why it is not there.
+func (s *Server) notReached(ctx context.Context, a *gateway.Admission, want gateway.Want, d *dialing, err error) {
+	s.log().WarnContext(ctx, "cannot connect to the target", "target", a.Target.ID, "error", err)
+	d.err = s.explainDial(*a, want, err)
+	close(d.done)
+}
+
 // connect logs in to the target and serves the connection until ctx or it ends. It closes d.done
 // if it succeeds, and returns nil then.
-func (s *Server) connect(ctx context.Context, a gateway.Admission, d *dialing) error {
-	keys, err := readHostKeys(a.Target)
+func (s *Server) connect(ctx context.Context, a *gateway.Admission, d *dialing) error {
+	config, err := s.clientConfig(a)
 	if err != nil {
 		return err
 	}
-	signer, err := gossh.NewCertSigner(a.Certificate, s.Gateway.Holder)
-	if err != nil {
-		return err
-	}
-	dialer := net.Dialer{Timeout: dialWithin}
-	c, err := dialer.DialContext(ctx, "tcp", a.Target.Address)
+	c, err := dialTCP(ctx, a.Target.Address)
 	if err != nil {
 		return dialError{err}
 	}
@@ -76,34 +75,61 @@ func (s *Server) connect(ctx context.Context, a gateway.Admission, d *dialing) e
 	stop := context.AfterFunc(ctx, func() { d.held.end(func() { sock.Close() }) })
 	defer stop()
 	defer sock.Close()
-	if err := sock.SetReadDeadline(time.Now().Add(connectWithin)); err != nil {
+	p := &peer{socket: sock}
+	s.add(p)
+	defer s.remove(p)
+	channels, requests, err := s.reach(a.Target.Address, config, p, d)
+	if err != nil {
 		return err
 	}
-	wire := &packets{Conn: sock, buffers: &s.buffers}
-	conn, channels, requests, err := gossh.NewClientConn(wire, a.Target.Address, &gossh.ClientConfig{
+	close(d.done)
+	refuseTarget(channels, requests)
+	return nil
+}
+
+// clientConfig is what the target must prove, and what is proven to it.
+func (s *Server) clientConfig(a *gateway.Admission) (*gossh.ClientConfig, error) {
+	keys, err := readHostKeys(a.Target)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := gossh.NewCertSigner(a.Certificate, s.Gateway.Holder)
+	if err != nil {
+		return nil, err
+	}
+	return &gossh.ClientConfig{
 		Config:            crypto(),
 		User:              a.Login,
 		Auth:              []gossh.AuthMethod{gossh.PublicKeys(signer)},
 		ClientVersion:     "SSH-2.0-Brevet",
 		HostKeyAlgorithms: keys.algorithms(),
 		HostKeyCallback:   keys.check,
-	})
+	}, nil
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialWithin}
+	return dialer.DialContext(ctx, "tcp", address)
+}
+
+// reach logs in to the target at the other end of p's socket, and hands the connection to d.
+func (s *Server) reach(address string, config *gossh.ClientConfig, p *peer, d *dialing) (<-chan gossh.NewChannel, <-chan *gossh.Request, error) {
+	if err := p.socket.SetReadDeadline(time.Now().Add(connectWithin)); err != nil {
+		return nil, nil, err
+	}
+	wire := &packets{Conn: p.socket, buffers: &s.buffers}
+	conn, channels, requests, err := gossh.NewClientConn(wire, address, config)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := sock.SetReadDeadline(time.Time{}); err != nil {
-		return err
+	if err := p.socket.SetReadDeadline(time.Time{}); err != nil {
+		return nil, nil, err
 	}
-	sock.bulk.Store(true)
+	p.socket.bulk.Store(true)
 	wire.joining.Store(true)
-	p := &peer{socket: sock}
-	s.add(p)
-	defer s.remove(p)
 	p.alive(conn)
-	d.conn, d.sock = conn, sock
-	close(d.done)
-	refuseTarget(channels, requests)
-	return nil
+	d.conn, d.sock = conn, p.socket
+	return channels, requests, nil
 }
 
 // refuseTarget says no to whatever the target wants to open at the person's end, until the
