@@ -32,6 +32,12 @@ func (s RequestState) May(next RequestState) bool { return slices.Contains(reque
 // Final reports whether the request stays as it is.
 func (s RequestState) Final() bool { return len(requestMoves[s]) == 0 }
 
+// Claim is a value that nobody but the server vouches for, as a count of requests.
+type Claim struct {
+	Name  string `json:"name"` // risk, recentRequests or source
+	Value string `json:"value"`
+}
+
 // RequestStates lists every state, in the order of a life.
 func RequestStates() []RequestState {
 	return []RequestState{Asked, Waiting, Ready, Granted, Denied, Cancelled, Lapsed}
@@ -54,6 +60,7 @@ type Request struct {
 	Key       string // fingerprint of the key that signed, or that the gateway saw
 	At        time.Time
 	Deadline  time.Time // lapses then, unless answered
+	Claimed   []Claim   // what the server said of it, for policy
 	Decision  Decision
 	Why       string // why it ended, in words for the person
 	Version   int64

@@ -84,7 +84,7 @@ func (s *Spine) take(ctx context.Context, by brevet.Caller, raw []byte, envelope
 	if err != nil {
 		return RequestView{}, err
 	}
-	r := requestOf(envelope, said, weighed)
+	r := requestOf(envelope, said, claimed, weighed)
 	if !r.Deadline.After(v.now) {
 		return RequestView{}, brevet.Errorf(brevet.Refused, "the request is out of date").WithHint("ask again")
 	}
@@ -127,7 +127,7 @@ func (s *Spine) claim(ctx context.Context, by brevet.Caller, said statement.Requ
 }
 
 // requestOf is the row of a request that was weighed.
-func requestOf(envelope statement.Envelope, said statement.Request, w *proof.Weighed) brevet.Request {
+func requestOf(envelope statement.Envelope, said statement.Request, claimed policy.Claimed, w *proof.Weighed) brevet.Request {
 	at := time.UnixMicro(said.At).UTC()
 	wait := w.Role.Limits.Wait.Duration()
 	if wait <= 0 {
@@ -153,6 +153,7 @@ func requestOf(envelope statement.Envelope, said statement.Request, w *proof.Wei
 		Key:       w.Key.Fingerprint,
 		At:        at,
 		Deadline:  deadline,
+		Claimed:   proof.ClaimsOf(claimed),
 		Decision:  w.Decision,
 		Version:   1,
 	}
@@ -205,7 +206,7 @@ func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) 
 				return nil, err
 			}
 		}
-		return events, t.PutBundle(r.ID.Grant(), a.bundle)
+		return events, nil
 	})
 	fault.Point("flow.asked")
 	return commit, err

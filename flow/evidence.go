@@ -77,7 +77,7 @@ func (s *Spine) readEvidence(q *store.Query, row brevet.Request) (evidence, erro
 		e.Approvals = append(e.Approvals, proof.Entry{Index: entry.Index, Envelope: envelope})
 	}
 	slices.SortFunc(e.Approvals, func(a, b proof.Entry) int { return int(a.Index - b.Index) })
-	e.Claimed, err = s.claimed(q, row.ID)
+	e.Claimed, err = claimed(row)
 	return e, err
 }
 
@@ -128,19 +128,13 @@ func agree(row brevet.Request, said statement.Request, envelope statement.Envelo
 	return nil
 }
 
-// claimed returns what the server claimed of the request when it took it in. It is kept with the
-// proof that will become of it.
-func (s *Spine) claimed(q *store.Query, id brevet.RequestID) (policy.Claimed, error) {
-	raw, err := q.Bundle(id.Grant())
+// claimed returns what the server claimed of the request when it took it in.
+func claimed(r brevet.Request) (policy.Claimed, error) {
+	claims, err := proof.Claimed(r.Claimed)
 	if err != nil {
-		return policy.Claimed{}, err
+		err = brevet.Errorf(brevet.Refused, "what was claimed of %s was changed in the database", r.ID).Because(err)
 	}
-	bundle, err := proof.Parse(raw)
-	if err != nil {
-		return policy.Claimed{}, brevet.Errorf(brevet.Refused, "what was claimed of %s was changed in the database", id).Because(err)
-	}
-	kept, err := bundle.Evidence(func(proof.Record) int64 { return 0 })
-	return kept.Claimed, err
+	return claims, err
 }
 
 // parse reads a statement of one kind that somebody handed in.

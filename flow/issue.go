@@ -161,7 +161,7 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, erro
 		if err := t.AddGrant(d.grant); err != nil {
 			return nil, err
 		}
-		return []brevet.Event{d.event}, t.PutBundle(d.grant.ID, bundle)
+		return []brevet.Event{d.event}, nil
 	})
 	fault.Point("flow.intended")
 	if errors.Is(err, errOvertaken) {
@@ -230,7 +230,14 @@ func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 	if err != nil || g.State != brevet.Issuing {
 		return err
 	}
-	bundle, err := q.Bundle(g.ID)
+	ev, err := s.evidence(ctx, q, r)
+	if brevet.KindOf(err) == brevet.Refused {
+		return s.notGiven(ctx, r, g, err)
+	}
+	if err != nil {
+		return err
+	}
+	bundle, err := ev.bundle()
 	if err != nil {
 		return err
 	}

@@ -316,6 +316,9 @@ func waitUntil(t testing.TB, w *world, r flow.RequestView, good func(flow.Reques
 		if good(v) {
 			return
 		}
+		if v.State.Final() && v.State != brevet.Granted {
+			t.Fatalf("the request is %s: %s", v.State, v.Why)
+		}
 		if _, err := w.store.Wait(context.Background(), size); err != nil {
 			t.Fatal(err)
 		}

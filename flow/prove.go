@@ -83,11 +83,15 @@ func (p prover) grant(s *Spine, g brevet.Grant) (*proof.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	claimed, err := s.claimed(p.q, g.Request)
+	r, err := p.q.Request(g.Request)
 	if err != nil {
 		return nil, err
 	}
-	b := &proof.Bundle{Claimed: proof.ClaimsOf(claimed), Checkpoint: string(p.checkpoint)}
+	claims, err := claimed(r)
+	if err != nil {
+		return nil, err
+	}
+	b := &proof.Bundle{Claimed: proof.ClaimsOf(claims), Checkpoint: string(p.checkpoint)}
 	if b.Approvals, err = p.statements(given.Approvals...); err != nil {
 		return nil, err
 	}

@@ -154,7 +154,7 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, e
 	if err != nil {
 		return gone(err)
 	}
-	claimed, err := s.claimed(q, r.ID)
+	claims, err := claimed(r)
 	if err != nil {
 		return gone(err)
 	}
@@ -172,7 +172,7 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, e
 	if why, err := suspect(q, v, g); why != "" || err != nil {
 		return why, err
 	}
-	return v.forbidden(g, said, key, claimed)
+	return v.forbidden(g, said, key, claims)
 }
 
 // gone tells what was taken out of the database or changed there from a database that does not answer.

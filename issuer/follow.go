@@ -79,10 +79,10 @@ const maxComing = 4096
 // followAtOnce takes in leaves that change nothing of what is in force.
 func (i *Issuer) followAtOnce(ctx context.Context, before, next known, p *page) error {
 	coming := p.coming()
-	i.state.coming.Store(coming)
+	i.state.coming.Store(&coming)
 	i.learn(next)
 	write := i.state.write
-	if len(coming.spent) > 0 { // somebody is about to issue
+	if coming.intents() { // somebody is about to issue
 		write = i.state.writePatiently
 	}
 	err := write(ctx, "follow", p.write)
@@ -233,29 +233,38 @@ const (
 	tidying = time.Minute
 )
 
-// coming returns what the leaves say.
-func (p *page) coming() *coming {
-	c := &coming{places: map[statement.ID]int64{}, spent: map[statement.ID]spending{}}
+// coming returns what the leaves say of requests and approvals. Later leaves of the same subject
+// change nothing.
+func (p *page) coming() coming {
+	c := coming{}
 	for n, leaf := range p.Leaves {
-		index, subject := p.From+int64(n), statement.ID(leaf.Subject)
-		switch statement.Kind(leaf.Kind) {
-		case statement.KindRequest, statement.KindApproval:
-			if _, known := c.places[subject]; !known {
-				c.places[subject] = index
-			}
-		case statement.KindIntent:
-			if _, known := c.spent[subject]; !known {
-				c.spent[subject] = spending{index, slices.Clone(leaf.Body[:])}
-			}
+		kind := statement.Kind(leaf.Kind)
+		if kind != statement.KindRequest && kind != statement.KindApproval && kind != statement.KindIntent || bytesOf(leaf.Subject) == nil {
+			continue
+		}
+		id, index := statement.ID(leaf.Subject), p.From+int64(n)
+		if c[id] == nil {
+			c[id] = &place{index: nowhere, spent: nowhere}
+		}
+		switch at := c[id]; {
+		case kind == statement.KindIntent && at.spent == nowhere:
+			at.spent, at.body = index, slices.Clone(leaf.Body[:])
+		case kind != statement.KindIntent && at.index == nowhere:
+			at.index = index
 		}
 	}
 	return c
 }
 
 func (p *page) write(ctx context.Context, tx *sql.Tx) error {
-	for n, leaf := range p.Leaves {
-		if err := p.leaf(ctx, tx, p.From+int64(n), leaf); err != nil {
+	for id, at := range p.coming() {
+		if err := at.write(ctx, tx, id); err != nil {
 			return err
+		}
+	}
+	for n, leaf := range p.Leaves {
+		if leaf.Kind == string(statement.KindGrant) && !p.state.gave.has(statement.ID(leaf.Subject)) {
+			p.forgotten = p.From + int64(n) // the state was put back to before it
 		}
 	}
 	for _, e := range p.entries {
@@ -276,32 +285,6 @@ func (p *page) write(ctx context.Context, tx *sql.Tx) error {
 	}
 	_, err = tx.ExecContext(ctx, "delete from grants where ends < $1", p.followed.Add(-keptGrants).UnixMicro())
 	p.state.tidied = p.followed
-	return err
-}
-
-// leaf notes where requests and approvals stand, and which intent spends which request: the
-// first. Later leaves of the same subject change nothing.
-func (p *page) leaf(ctx context.Context, tx *sql.Tx, index int64, leaf audit.Leaf) error {
-	subject := bytesOf(leaf.Subject)
-	if subject == nil {
-		return nil
-	}
-	var err error
-	switch statement.Kind(leaf.Kind) {
-	case statement.KindRequest, statement.KindApproval:
-		_, err = tx.ExecContext(ctx, "insert into places (statement, idx) values ($1, $2) on conflict do nothing", subject, index)
-	case statement.KindIntent:
-		_, err = tx.ExecContext(ctx, "insert into spent (request, idx, body) values ($1, $2, $3) on conflict do nothing", subject, index, leaf.Body[:])
-	case statement.KindGrant:
-		if p.state.gave.has(statement.ID(leaf.Subject)) {
-			return nil
-		}
-		var remembered bool
-		err = tx.QueryRowContext(ctx, "select exists (select 1 from grants where statement = $1)", subject).Scan(&remembered)
-		if err == nil && !remembered {
-			p.forgotten = index // the state was put back to before it
-		}
-	}
 	return err
 }
 

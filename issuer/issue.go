@@ -67,10 +67,10 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if st.given != nil {
 		return i.again(*st.given, said.Request, e.ID(), now)
 	}
-	if err := i.spends(k, st.spent, e, leaf); err != nil {
+	if err := i.spends(k, st.place, e, leaf); err != nil {
 		return Result{}, err
 	}
-	v, err := i.judgeAgain(ctx, k, said, st.place, leaf.Index, bundle, now)
+	v, err := i.judgeAgain(ctx, k, said, st.index, leaf.Index, bundle, now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -102,13 +102,13 @@ func (i *Issuer) again(g given, request, intent statement.ID, now time.Time) (Re
 
 // spends checks that the intent is the issuer's own and spent its request: its leaf is the first for
 // the request in the log that was followed.
-func (i *Issuer) spends(k known, by *spending, e statement.Envelope, leaf IntentLeaf) error {
+func (i *Issuer) spends(k known, by place, e statement.Envelope, leaf IntentLeaf) error {
 	switch {
-	case by == nil || by.index >= k.head.Size:
+	case by.spent == nowhere || by.spent >= k.head.Size:
 		return brevet.Errorf(brevet.Conflict, "the issuer has not seen the intent in the log yet")
-	case by.index != leaf.Index:
-		return refuse("the request was spent by the intent at %d of the log, not by this one", by.index).WithHint("ask again")
-	case by.index <= k.forgotten:
+	case by.spent != leaf.Index:
+		return refuse("the request was spent by the intent at %d of the log, not by this one", by.spent).WithHint("ask again")
+	case by.spent <= k.forgotten:
 		return refuse("the issuer does not remember all that it gave up to place %d of the log: its state was put back", k.forgotten).WithHint("ask again")
 	}
 	switch m, err := k.state.IssuedBy(e, leaf.Index, &i.memory); {

@@ -39,10 +39,10 @@ func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (Signed[statement.I
 	switch {
 	case err != nil:
 		return none, err
-	case st.spent != nil:
-		return none, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], st.spent.index).WithHint("ask again")
+	case st.spent != nowhere:
+		return none, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], st.spent).WithHint("ask again")
 	}
-	ev, end, err := i.evidence(ctx, b, st.place, k.head.Size)
+	ev, end, err := i.evidence(ctx, b, st.index, k.head.Size)
 	if err != nil {
 		return none, err
 	}
@@ -72,7 +72,7 @@ func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (Signed[statement.I
 // the bundle says of places is not looked at. All of it is in force before the place end.
 func (i *Issuer) evidence(ctx context.Context, b *proof.Bundle, place, size int64) (ev proof.Evidence, end int64, err error) {
 	end = size
-	if place < 0 || place >= size {
+	if place == nowhere || place >= size {
 		if len(b.Approvals) > 0 {
 			return proof.Evidence{}, 0, brevet.Errorf(brevet.Conflict, "the issuer has not seen this request in the log")
 		}
@@ -85,11 +85,11 @@ func (i *Issuer) evidence(ctx context.Context, b *proof.Bundle, place, size int6
 			first = false
 			return place
 		}
-		index, found, err := i.state.placeOf(ctx, r.Statement.ID())
+		index, err := i.state.placeOf(ctx, r.Statement.ID())
 		switch {
 		case err != nil:
 			problem = err
-		case !found || index >= size:
+		case index == nowhere || index >= size:
 			problem = brevet.Errorf(brevet.Conflict, "the issuer has not seen this approval in the log")
 		}
 		return index

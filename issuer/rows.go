@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -31,6 +32,15 @@ type kept struct {
 
 func (s *state) read(ctx context.Context) (kept, error) {
 	k := kept{manifests: map[string][]byte{}}
+	err := s.each(ctx, fmt.Sprintf("select statement from grants order by rowid desc limit %d", maxGave), func(rows *sql.Rows) error {
+		var id []byte
+		err := rows.Scan(&id)
+		s.gave.keep(statement.ID(hex.EncodeToString(id)))
+		return err
+	})
+	if err != nil {
+		return kept{}, err
+	}
 	var edge []byte
 	var followed, signed int64
 	row := s.reads.QueryRowContext(ctx, "select name, root, edge, checkpoint, followed, signed, forgotten from issuer where id = 1")
@@ -41,7 +51,7 @@ func (s *state) read(ctx context.Context) (kept, error) {
 		return kept{}, err
 	}
 	k.followed, k.signed = time.UnixMicro(followed).UTC(), time.UnixMicro(signed).UTC()
-	err := s.each(ctx, "select idx, envelope, not_before from entries order by idx", func(rows *sql.Rows) error {
+	err = s.each(ctx, "select idx, envelope, not_before from entries order by idx", func(rows *sql.Rows) error {
 		e := proof.Entry{}
 		envelope, err := scanEnvelope(rows, &e.Index, &e.NotBefore)
 		e.Envelope = envelope
@@ -109,64 +119,101 @@ func bytesOf(id string) []byte {
 	return b
 }
 
-// placeOf returns the index of the first leaf of the request or approval, and false if there is none.
-func (s *state) placeOf(ctx context.Context, id statement.ID) (index int64, found bool, err error) {
-	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
-	err = s.reads.QueryRowContext(ctx, "select idx from places where statement = $1", bytesOf(string(id))).Scan(&index)
-	if errors.Is(err, sql.ErrNoRows) {
-		index, found = coming.place(id)
-		return index, found, nil
-	}
-	return index, err == nil, failed(err)
-}
+// nowhere is the place of what is not in the log.
+const nowhere = -1
 
-// spending is the leaf of the intent that spent a request.
-type spending struct {
+// place is where a request or an approval stands, and what spent the request.
+type place struct {
 	index int64
-	body  []byte
+	spent int64  // place of the first intent for it
+	body  []byte // hash of the body of that leaf
 }
 
-// standing is how a request stands.
+func (p place) write(ctx context.Context, tx *sql.Tx, id statement.ID) error {
+	body := p.body
+	if body == nil {
+		body = []byte{}
+	}
+	_, err := tx.ExecContext(ctx, `insert into places (statement, idx, spent, body) values ($1, $2, $3, $4) on conflict (statement) do update set
+		idx = case when places.idx = -1 then excluded.idx else places.idx end,
+		body = case when places.spent = -1 then excluded.body else places.body end,
+		spent = case when places.spent = -1 then excluded.spent else places.spent end`,
+		bytesOf(string(id)), p.index, p.spent, body)
+	return err
+}
+
+// coming is what leaves say that were followed and are on their way into the database. The first leaf of
+// a subject counts, so what the database has goes before this.
+type coming map[statement.ID]*place
+
+// intents reports whether there is an intent among the leaves.
+func (c coming) intents() bool {
+	for _, at := range c {
+		if at.spent != nowhere {
+			return true
+		}
+	}
+	return false
+}
+
+// before returns the place as the database has it, with what is coming.
+func (c *coming) before(id statement.ID, known place) place {
+	if c == nil || (*c)[id] == nil {
+		return known
+	}
+	at := (*c)[id]
+	if known.index == nowhere {
+		known.index = at.index
+	}
+	if known.spent == nowhere {
+		known.spent, known.body = at.spent, at.body
+	}
+	return known
+}
+
+// placeOf returns where the approval stands.
+func (s *state) placeOf(ctx context.Context, id statement.ID) (int64, error) {
+	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
+	known := place{index: nowhere, spent: nowhere}
+	err := s.reads.QueryRowContext(ctx, "select idx from places where statement = $1", bytesOf(string(id))).Scan(&known.index)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nowhere, failed(err)
+	}
+	return coming.before(id, known).index, nil
+}
+
+// standing is how a request stands: where, and what was given for it, if anything.
 type standing struct {
-	place int64     // of its first leaf; -1: it is not in the log
-	spent *spending // the first intent for it in the log, if any
-	given *given    // what came of it, if anything
+	place
+	given *given
 }
 
 // standingOf returns how the request stands.
 func (s *state) standingOf(ctx context.Context, request statement.ID) (standing, error) {
 	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
-	var place, spentAt sql.NullInt64
-	var by spending
+	known := place{index: nowhere, spent: nowhere}
+	var index, spent sql.NullInt64
 	var g given
 	var keys []byte
-	err := s.reads.QueryRowContext(ctx, `select p.idx, s.idx, s.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
-		left join places p on p.statement = r.id left join spent s on s.request = r.id left join grants g on g.request = r.id`,
-		bytesOf(string(request))).Scan(&place, &spentAt, &by.body, &g.intent, &g.envelope, &g.certificate, &keys)
+	err := s.reads.QueryRowContext(ctx, `select p.idx, p.spent, p.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
+		left join places p on p.statement = r.id left join grants g on g.request = r.id`,
+		bytesOf(string(request))).Scan(&index, &spent, &known.body, &g.intent, &g.envelope, &g.certificate, &keys)
 	if err != nil {
 		return standing{}, failed(err)
 	}
-	st := standing{place: -1}
-	if place.Valid {
-		st.place = place.Int64
-	} else if index, found := coming.place(request); found {
-		st.place = index
+	if index.Valid {
+		known.index, known.spent = index.Int64, spent.Int64
 	}
-	if spentAt.Valid {
-		by.index = spentAt.Int64
-		st.spent = &by
-	} else if by, found := coming.spending(request); found {
-		st.spent = &by
-	}
+	st := standing{place: coming.before(request, known)}
 	if g.intent != nil {
 		st.given = &g
-		return st, failed(json.Unmarshal(keys, &g.rests))
+		err = json.Unmarshal(keys, &g.rests)
 	}
-	return st, nil
+	return st, failed(err)
 }
 
-// gave remembers the last grants that were given, by the ids of their statements: it saves looking for them
-// in the database.
+// gave remembers the last grants that were given, by the ids of their statements. They are followed in the
+// log a moment later, or after a restart, and nothing else is given in between.
 type gave struct {
 	mu       sync.Mutex
 	now, old map[statement.ID]bool // guarded by mu
@@ -187,27 +234,6 @@ func (g *gave) has(id statement.ID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.now[id] || g.old[id]
-}
-
-// coming is what leaves say that were followed and are on their way into the database. The first leaf of
-// a subject counts, so the database does before this.
-type coming struct {
-	places map[statement.ID]int64
-	spent  map[statement.ID]spending
-}
-
-func (c *coming) place(id statement.ID) (index int64, found bool) {
-	if c != nil {
-		index, found = c.places[id]
-	}
-	return index, found
-}
-
-func (c *coming) spending(request statement.ID) (by spending, found bool) {
-	if c != nil {
-		by, found = c.spent[request]
-	}
-	return by, found
 }
 
 type queryer interface {

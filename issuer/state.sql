@@ -27,17 +27,13 @@ create table manifests (
 	body   bytea not null
 );
 
--- Where requests and approvals stand in the log: the first leaf that names them.
+-- Where requests and approvals stand in the log: the first leaf that names them. A request is spent by
+-- the first intent for it. -1: nowhere yet.
 create table places (
 	statement bytea primary key,
-	idx       bigint not null
-) without rowid;
-
--- The first intent in the log for each request: that spends it.
-create table spent (
-	request bytea primary key,
-	idx     bigint not null,
-	body    bytea not null       -- hash of the leaf's body
+	idx       bigint not null,
+	spent     bigint not null,  -- place of that intent
+	body      bytea not null    -- hash of the body of its leaf
 ) without rowid;
 
 -- What was given. Rows go a day after the end of their grant.
@@ -52,7 +48,6 @@ create table grants (
 	keys        text not null    -- that it rests on, see restsOn
 );
 create index grants_by_end on grants (ends);
-create index grants_by_statement on grants (statement);
 
 -- Revocations that came directly.
 create table heard (

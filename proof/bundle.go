@@ -14,15 +14,15 @@ import (
 // Bundle is everything that one grant rests on, to be checked by whoever holds the root's id, or
 // the chains already. Parts that the reader has may be left out. Its JSON form is canonical.
 type Bundle struct {
-	Version   int64    `json:"version"`  // BundleVersion
-	Roster    []Record `json:"roster"`   // the roster chain, from the first statement that the reader lacks
-	Catalog   []Record `json:"catalog"`  // the catalog chain, likewise
-	Manifest  []byte   `json:"manifest"` // of the catalog that the grant rests on; empty if the reader has it
-	Request   Record   `json:"request"`
-	Approvals []Record `json:"approvals"` // in the order of the log
-	Claimed   []Claim  `json:"claimed"`
-	Intent    Record   `json:"intent"`
-	Grant     Record   `json:"grant"`
+	Version   int64          `json:"version"`  // BundleVersion
+	Roster    []Record       `json:"roster"`   // the roster chain, from the first statement that the reader lacks
+	Catalog   []Record       `json:"catalog"`  // the catalog chain, likewise
+	Manifest  []byte         `json:"manifest"` // of the catalog that the grant rests on; empty if the reader has it
+	Request   Record         `json:"request"`
+	Approvals []Record       `json:"approvals"` // in the order of the log
+	Claimed   []brevet.Claim `json:"claimed"`
+	Intent    Record         `json:"intent"`
+	Grant     Record         `json:"grant"`
 	// Certificate is the SSH certificate in its wire form.
 	Certificate []byte `json:"certificate"`
 	// Revocations are those of the request, the grant, its person and keys, with their places.
@@ -102,7 +102,7 @@ func (b *Bundle) Marshal() ([]byte, error) {
 
 // Evidence returns the request, the approvals and what was claimed, at the places that place tells.
 func (b *Bundle) Evidence(place func(Record) int64) (Evidence, error) {
-	claims, err := claimed(b.Claimed)
+	claims, err := Claimed(b.Claimed)
 	if err != nil {
 		return Evidence{}, err
 	}

@@ -264,12 +264,12 @@ func TestCheckRefuses(t *testing.T) {
 		}, "the intent rests on other evidence"},
 		{"claims that are none", func(g given) *proof.Bundle {
 			b := g.Give(g.ev, nil, nil, nil)
-			b.Claimed = []proof.Claim{{Name: "friend", Value: "yes"}}
+			b.Claimed = []brevet.Claim{{Name: "friend", Value: "yes"}}
 			return b
 		}, "the claimed values are not known"},
 		{"a number that is claimed otherwise", func(g given) *proof.Bundle {
 			b := g.Give(g.ev, nil, nil, nil)
-			b.Claimed = []proof.Claim{{Name: "risk", Value: "+3"}}
+			b.Claimed = []brevet.Claim{{Name: "risk", Value: "+3"}}
 			return b
 		}, "not written in the usual way"},
 		{"a checkpoint without the issuer", func(g given) *proof.Bundle {

@@ -60,29 +60,23 @@ func inputsOf(ask policy.Ask, v *Verdict) []Input {
 	return inputs
 }
 
-// Claim is one claimed value as a bundle carries it.
-type Claim struct {
-	Name  string `json:"name"` // risk, recentRequests or source
-	Value string `json:"value"`
-}
-
 // ClaimsOf returns the claimed values that are there, sorted by name.
-func ClaimsOf(c policy.Claimed) []Claim {
-	claims := []Claim{}
+func ClaimsOf(c policy.Claimed) []brevet.Claim {
+	claims := []brevet.Claim{}
 	if c.RecentRequests != nil {
-		claims = append(claims, Claim{"recentRequests", strconv.FormatInt(*c.RecentRequests, 10)})
+		claims = append(claims, brevet.Claim{Name: "recentRequests", Value: strconv.FormatInt(*c.RecentRequests, 10)})
 	}
 	if c.Risk != nil {
-		claims = append(claims, Claim{"risk", strconv.FormatInt(*c.Risk, 10)})
+		claims = append(claims, brevet.Claim{Name: "risk", Value: strconv.FormatInt(*c.Risk, 10)})
 	}
 	if c.Source.IsValid() {
-		claims = append(claims, Claim{"source", c.Source.String()})
+		claims = append(claims, brevet.Claim{Name: "source", Value: c.Source.String()})
 	}
 	return claims
 }
 
-// claimed reads what ClaimsOf wrote, and nothing else.
-func claimed(claims []Claim) (policy.Claimed, error) {
+// Claimed reads what ClaimsOf wrote, and nothing else.
+func Claimed(claims []brevet.Claim) (policy.Claimed, error) {
 	var c policy.Claimed
 	for _, claim := range claims {
 		var err error
@@ -113,7 +107,7 @@ func number(s string) (*int64, error) {
 type basis struct {
 	Request   statement.ID   `json:"request"`
 	Approvals []statement.ID `json:"approvals"`
-	Claimed   []Claim        `json:"claimed"`
+	Claimed   []brevet.Claim `json:"claimed"`
 }
 
 // Basis returns the digest, in hex, of all that the evidence holds: an intent names it, so that

@@ -115,15 +115,17 @@ func (q *Query) Search(f Filter) ([]Entry, error) {
 	}
 	if f.Person != "" {
 		p := w.arg(f.Person)
-		w.text = append(w.text, fmt.Sprintf("(actor = %s or about = %s or request_id in (select id from requests where person = %s))", p, p, p))
+		w.text = append(w.text, fmt.Sprintf(`(actor = %s or (about = %s and about <> '' and about <> actor)
+			or (request_id <> '' and request_id in (select id from requests where person = %s)))`, p, p, p))
 	}
 	if f.Request != "" {
-		w.add("request_id = ", f.Request)
+		w.add("request_id <> '' and request_id = ", f.Request)
 	}
 	if f.Session != "" {
-		w.add("session_id = ", f.Session)
+		w.add("session_id <> '' and session_id = ", f.Session)
 	}
 	if f.Grant != "" {
+		w.add("request_id <> '' and request_id = ", f.Grant.Request())
 		w.add("grant_id = ", f.Grant)
 	}
 	if f.Subject != "" {

@@ -154,17 +154,6 @@ func (t *Tx) Confirm(c Confirmation) (bool, error) {
 	return n == 1, err
 }
 
-// Bundle returns what the grant was proven with, as it was put there.
-func (q *Query) Bundle(id brevet.GrantID) ([]byte, error) {
-	return named(q, "proof of grant", id, value[[]byte], "select bundle from grant_bundles where grant_id = $1", id)
-}
-
-// PutBundle keeps the proof of a grant; a later one takes its place.
-func (t *Tx) PutBundle(id brevet.GrantID, bundle []byte) error {
-	_, err := t.exec("insert into grant_bundles (grant_id, bundle) values ($1, $2) on conflict (grant_id) do update set bundle = excluded.bundle", id, bundle)
-	return err
-}
-
 // Credential returns the credential of a grant. Once it is erased there is none.
 func (q *Query) Credential(id brevet.GrantID) (brevet.Credential, error) {
 	return named(q, "credential of grant", id, func(row scanner) (c brevet.Credential, err error) {

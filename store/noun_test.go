@@ -230,16 +230,10 @@ func TestGrant(t *testing.T) {
 		endless.To = time.Time{}
 		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g, endless) }), brevet.Invalid)
 		change(t, s, func(tx *store.Tx) error {
-			if err := tx.PutBundle(g.ID, []byte("proof")); err != nil {
-				return err
-			}
 			return tx.PutCredential(g, cred)
 		})
 		if got, err := q.Credential(g.ID); err != nil || !cmp.Equal(got, cred) {
 			t.Errorf("credential %+v, %v", got, err)
-		}
-		if got, err := q.Bundle(g.ID); err != nil || string(got) != "proof" {
-			t.Errorf("bundle %q, %v", got, err)
 		}
 
 		for _, tt := range []struct {

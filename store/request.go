@@ -6,14 +6,14 @@ import (
 	"github.com/brevet-pim/brevet"
 )
 
-const requestColumns = "id, statement, state, person, role, targets, logins, duration, reason, ticket, holder, via, key, at, deadline, decision, why, version"
+const requestColumns = "id, statement, state, person, role, targets, logins, duration, reason, ticket, holder, via, key, at, deadline, claimed, decision, why, version"
 
 const selectRequest = "select " + requestColumns + " from requests "
 
 func scanRequest(row scanner) (brevet.Request, error) {
 	var r brevet.Request
 	err := row.Scan(&r.ID, &r.Statement, &r.State, &r.Person, &r.Role, unpack{&r.Targets}, unpack{&r.Logins}, &r.Duration,
-		&r.Reason, &r.Ticket, &r.Holder, &r.Via, &r.Key, instant{&r.At}, instant{&r.Deadline}, unpack{&r.Decision}, &r.Why, &r.Version)
+		&r.Reason, &r.Ticket, &r.Holder, &r.Via, &r.Key, instant{&r.At}, instant{&r.Deadline}, unpack{&r.Claimed}, unpack{&r.Decision}, &r.Why, &r.Version)
 	return r, err
 }
 
@@ -109,7 +109,7 @@ func (q *Query) CountSince(person brevet.PersonID, since time.Time) (int, error)
 }
 
 // MaxCount is the highest number that CountSince returns.
-const MaxCount = 1000
+const MaxCount = 200
 
 // ends returns the only row whose id has the given ending, of ids in Crockford's base32.
 func ends[T any](q *Query, what, ending string, scan func(scanner) (T, error), query string) (T, error) {
@@ -137,9 +137,9 @@ func (t *Tx) AddRequest(r brevet.Request) error {
 		return brevet.Errorf(brevet.Invalid, "a new request is %s: it cannot be so yet", r.State)
 	}
 	err := t.insert("request", r.ID, "insert into requests ("+requestColumns+`)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)`,
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1)`,
 		r.ID, r.Statement, r.State, r.Person, r.Role, packed(r.Targets), packed(r.Logins), r.Duration,
-		r.Reason, r.Ticket, r.Holder, r.Via, r.Key, micros(r.At), micros(r.Deadline), packed(r.Decision), r.Why)
+		r.Reason, r.Ticket, r.Holder, r.Via, r.Key, micros(r.At), micros(r.Deadline), packed(r.Claimed), packed(r.Decision), r.Why)
 	if err != nil || r.State != brevet.Waiting {
 		return err
 	}

@@ -23,7 +23,7 @@ create table events (
 create index events_kind    on events (kind, idx);
 create index events_at      on events (at, idx);
 create index events_actor   on events (actor, idx);
-create index events_about   on events (about, idx)      where about <> '';
+create index events_about   on events (about, idx)      where about <> '' and about <> actor; -- what somebody did is found by that
 create index events_request on events (request_id, idx) where request_id <> '';
 create index events_session on events (session_id, idx) where session_id <> '';
 -- A statement is said once. An intent's subject is its request: the first one spends it.
@@ -58,12 +58,13 @@ create table requests (
 	key       text    not null,
 	at        bigint  not null,
 	deadline  bigint  not null,
+	claimed   text    not null,
 	decision  text    not null,
 	why       text    not null,
 	version   bigint  not null
 );
 create index requests_state  on requests (state, id);
-create index requests_due    on requests (deadline) where state in ('asked', 'waiting', 'ready');
+create index requests_due    on requests (state, deadline) where state in ('asked', 'waiting', 'ready');
 create index requests_person on requests (person, id);
 create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
 
@@ -114,7 +115,7 @@ create table grants (
 	version    bigint not null
 );
 create index grants_state  on grants (state, id);
-create index grants_due    on grants (ends) where state in ('issuing', 'live');
+create index grants_due    on grants (state, ends) where state in ('issuing', 'live');
 create index grants_person on grants (person, id);
 create index grants_holder on grants (holder, id);
 
@@ -125,11 +126,7 @@ create table grant_confirmations (
 	primary key (grant_id, machine)
 );
 
--- What a grant was proven with, and what its holder uses; the credential is erased at the end.
-create table grant_bundles (
-	grant_id text  primary key, -- from the request on, before there is a grant
-	bundle   bytea not null
-);
+-- What the holder of a grant uses; it is erased at the end.
 create table credentials (
 	grant_id text   primary key references grants (id),
 	kind     text   not null,

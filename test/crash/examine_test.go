@@ -154,7 +154,7 @@ func (l *life) examineIssuer(log ledger) {
 	}
 	must(l.t, rows.Err())
 	var spent int
-	must(l.t, db.QueryRowContext(l.t.Context(), "select count(*) from spent").Scan(&spent))
+	must(l.t, db.QueryRowContext(l.t.Context(), "select count(*) from places where spent <> -1").Scan(&spent))
 	if intents := len(log.of(string(statement.KindIntent))); signed != len(logged) || spent != intents {
 		l.t.Errorf("the issuer knows %d grants of %d, and %d spent requests of %d", signed, len(logged), spent, intents)
 	}

@@ -285,6 +285,9 @@ func (l *ledger) takeIntent(e store.Entry, id statement.ID, said statement.Inten
 	if r.void != nil {
 		return fmt.Errorf("it rests on the request: %w", r.void)
 	}
+	if r.state == brevet.Asked && len(said.Approvals) == 0 {
+		r.state = brevet.Ready // nobody need agree, which is no event of its own; else enough says so
+	}
 	if err := r.move(brevet.Granted); err != nil {
 		return err
 	}

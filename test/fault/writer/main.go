@@ -61,8 +61,16 @@ func run(database, name string, writers, changes int, room uint64) error {
 	return nil
 }
 
-// write makes one change, and says so before and after.
+// write makes one change, and counts it.
 func write(s *store.Store, name string) error {
+	if err := change(s, name); err != nil {
+		return err
+	}
+	return s.Work(context.Background(), func(w *store.Work) error { _, err := w.Count("crash", time.Now(), time.Hour); return err })
+}
+
+// change makes one change, and says so before and after.
+func change(s *store.Store, name string) error {
 	say("try", name)
 	now := time.Now()
 	_, err := s.Change(context.Background(), func(tx *store.Tx) ([]brevet.Event, error) {
@@ -76,7 +84,6 @@ func write(s *store.Store, name string) error {
 	})
 	if err == nil {
 		say("done", name)
-		err = s.Work(context.Background(), func(w *store.Work) error { _, err := w.Count("crash", now, time.Hour); return err })
 	} else {
 		say("failed", name)
 	}
@@ -100,7 +107,7 @@ func fill(s *store.Store, name string, room uint64) error {
 		return err
 	}
 	for n := 0; ; n++ {
-		err := write(s, fmt.Sprintf("%s.fill.%d", name, n))
+		err := change(s, fmt.Sprintf("%s.fill.%d", name, n))
 		if brevet.KindOf(err) == brevet.Unavailable {
 			break
 		}
