@@ -168,8 +168,19 @@ type news struct {
 	size       int64
 }
 
+// matters reports whether what is in force is made of the leaf's statement, too.
+func matters(l audit.Leaf) bool { return slices.Contains(trusted, l.Kind) }
+
 // readNews reads what is new as of one moment.
 func (s *Spine) readNews(ctx context.Context, from int64) (n news, err error) {
+	little, err := s.Store.Query(ctx).News(from, page)
+	if err != nil {
+		return news{}, err
+	}
+	n = news{from: from, leaves: little.Leaves, checkpoint: little.Checkpoint, size: little.Size}
+	if from+int64(len(n.leaves)) == n.size && !slices.ContainsFunc(n.leaves, matters) {
+		return n, nil
+	}
 	err = s.Store.Read(ctx, func(q *store.Query) (err error) {
 		n = news{from: from}
 		if n.checkpoint, n.size, err = q.Checkpoint(); err != nil {
@@ -178,7 +189,7 @@ func (s *Spine) readNews(ctx context.Context, from int64) (n news, err error) {
 		if n.leaves, err = leavesUpTo(q, from, n.size); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(n.leaves, func(l audit.Leaf) bool { return slices.Contains(trusted, l.Kind) }) {
+		if !slices.ContainsFunc(n.leaves, matters) {
 			return nil
 		}
 		if n.entries, err = s.trustedFrom(q, from); err != nil {

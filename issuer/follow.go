@@ -263,7 +263,10 @@ func (p *page) write(ctx context.Context, tx *sql.Tx) error {
 		}
 	}
 	for n, leaf := range p.Leaves {
-		if leaf.Kind == string(statement.KindGrant) && !p.state.gave.has(statement.ID(leaf.Subject)) {
+		if leaf.Kind != string(statement.KindGrant) {
+			continue
+		}
+		if _, remembered := p.state.gave.recall(statement.ID(leaf.Subject)); !remembered {
 			p.forgotten = p.From + int64(n) // the state was put back to before it
 		}
 	}

@@ -70,7 +70,7 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if err := i.spends(k, st.place, e, leaf); err != nil {
 		return Result{}, err
 	}
-	v, err := i.judgeAgain(ctx, k, said, st.index, leaf.Index, bundle, now)
+	v, err := i.judgeAgain(ctx, k, e.ID(), said, st.index, leaf.Index, bundle, now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -84,7 +84,7 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if m.first != nil {
 		return i.again(*m.first, said.Request, e.ID(), now)
 	}
-	i.state.gave.keep(m.Grant.ID)
+	i.state.gave.keep(m.Grant.ID, struct{}{}, maxGave)
 	return m.Result, nil
 }
 
@@ -123,7 +123,7 @@ func (i *Issuer) spends(k known, by place, e statement.Envelope, leaf IntentLeaf
 }
 
 // judgeAgain judges at the place of the intent, as everybody will who checks the proof, and now.
-func (i *Issuer) judgeAgain(ctx context.Context, k known, said statement.Intent, place, index int64, bundle []byte, now time.Time) (*proof.Verdict, error) {
+func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said statement.Intent, place, index int64, bundle []byte, now time.Time) (*proof.Verdict, error) {
 	if stale(said, now) {
 		return nil, refuse("the intent is older than %s", proof.IntentFresh).WithHint("ask again")
 	}
@@ -139,11 +139,16 @@ func (i *Issuer) judgeAgain(ctx context.Context, k known, said statement.Intent,
 	if err := s.IntentRestsOn(said, ev, index); err != nil {
 		return nil, err
 	}
-	var v *proof.Verdict
-	for _, when := range []struct {
+	type moment struct {
 		at  int64
 		now time.Time
-	}{{index, time.UnixMicro(said.At)}, {k.head.Size, now}} {
+	}
+	moments := []moment{{index, time.UnixMicro(said.At)}, {k.head.Size, now}}
+	if before, known := i.prepared.recall(id); known && before == s {
+		moments = moments[1:] // Prepare has judged it by the same
+	}
+	var v *proof.Verdict
+	for _, when := range moments {
 		if v, err = s.Judge(ev, when.at, when.now, &i.memory); err != nil {
 			return nil, err
 		}

@@ -9,6 +9,8 @@ import (
 	"github.com/brevet-pim/brevet/statement"
 )
 
+const maxPrepared = 1 << 10
+
 // Signed is a statement of the issuer's.
 type Signed[T statement.Payload] struct {
 	Raw  []byte // its envelope
@@ -64,6 +66,7 @@ func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (Signed[statement.I
 	}
 	i.clock.sign(now)
 	i.memory.Made(e, wanted, i.keys.statements.Key())
+	i.prepared.keep(e.ID(), k.state, maxPrepared)
 	return Signed[statement.Intent]{raw, e.ID(), wanted}, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -35,7 +34,7 @@ func (s *state) read(ctx context.Context) (kept, error) {
 	err := s.each(ctx, fmt.Sprintf("select statement from grants order by rowid desc limit %d", maxGave), func(rows *sql.Rows) error {
 		var id []byte
 		err := rows.Scan(&id)
-		s.gave.keep(statement.ID(hex.EncodeToString(id)))
+		s.gave.keep(statement.ID(hex.EncodeToString(id)), struct{}{}, maxGave)
 		return err
 	})
 	if err != nil {
@@ -210,30 +209,6 @@ func (s *state) standingOf(ctx context.Context, request statement.ID) (standing,
 		err = json.Unmarshal(keys, &g.rests)
 	}
 	return st, failed(err)
-}
-
-// gave remembers the last grants that were given, by the ids of their statements. They are followed in the
-// log a moment later, or after a restart, and nothing else is given in between.
-type gave struct {
-	mu       sync.Mutex
-	now, old map[statement.ID]bool // guarded by mu
-}
-
-const maxGave = 1 << 12
-
-func (g *gave) keep(id statement.ID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.now == nil || len(g.now) >= maxGave {
-		g.now, g.old = map[statement.ID]bool{}, g.now
-	}
-	g.now[id] = true
-}
-
-func (g *gave) has(id statement.ID) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.now[id] || g.old[id]
 }
 
 type queryer interface {

@@ -17,6 +17,7 @@ import (
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/sqlite"
+	"github.com/brevet-pim/brevet/statement"
 )
 
 // state is the issuer's own database, state.db. One goroutine writes, many writes to a commit; a
@@ -26,9 +27,11 @@ type state struct {
 	reads  *sql.DB
 	clock  *clock
 
-	queue   chan *write
-	coming  atomic.Pointer[coming]
-	gave    gave
+	queue  chan *write
+	coming atomic.Pointer[coming]
+	// gave are the last grants that were given, by the ids of their statements. They are followed in the
+	// log a moment later, or after a restart, and nothing else is given in between.
+	gave    recent[statement.ID, struct{}]
 	tidied  time.Time     // the writer's: when old grants were last forgotten
 	stop    chan struct{} // closed by close
 	running sync.WaitGroup
@@ -39,6 +42,7 @@ type state struct {
 var schema string
 
 const (
+	maxGave       = 1 << 12
 	schemaVersion = 1
 	stateFile     = "state.db"
 	readers       = 4

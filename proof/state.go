@@ -64,6 +64,9 @@ func (s *State) Follows(e Entry) error {
 
 // extendTo is Extend, but no manifest need be there.
 func (s *State) extendTo(manifests map[string][]byte, entries []Entry) (*State, error) {
+	if len(entries)+len(manifests) == 0 {
+		return s, nil
+	}
 	next := &State{Roster: s.Roster, Catalog: s.Catalog, Revoked: s.Revoked}
 	for _, e := range entries {
 		if err := next.add(e, s); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/sha256"
+	"database/sql"
 	"fmt"
 	"strings"
 	"time"
@@ -193,17 +194,54 @@ func (q *Query) Checkpoint() (signed []byte, size int64, err error) {
 	return h.checkpoint, h.tree.Size, err
 }
 
+// News is what the log has from an index on, as of one moment.
+type News struct {
+	Checkpoint []byte // signed
+	Size       int64  // of the log that it is of
+	Leaves     []audit.Leaf
+}
+
+// News returns the newest checkpoint with the leaves from index on, in order. Of more than limit
+// leaves it returns the first.
+func (q *Query) News(from int64, limit int) (n News, err error) {
+	var edge, hash []byte
+	var kind, subject sql.NullString
+	_, err = list(q, func(row scanner) (struct{}, error) {
+		if err := row.Scan(&edge, &n.Checkpoint, &kind, &subject, &hash); err != nil || !kind.Valid {
+			return struct{}{}, err
+		}
+		leaf, err := leafOf(kind.String, subject.String, hash)
+		n.Leaves = append(n.Leaves, leaf)
+		return struct{}{}, err
+	}, "select h.edge, h.checkpoint, e.kind, e.subject, e.body_hash from heads h left join events e on e.idx >= $1 where h.id = 1 order by e.idx limit $2",
+		from, Page{Limit: limit}.limit())
+	if err != nil {
+		return News{}, err
+	}
+	var tree audit.Head
+	if err := tree.UnmarshalBinary(edge); err != nil {
+		return News{}, edited(err)
+	}
+	n.Size = tree.Size
+	return n, nil
+}
+
 // Leaves returns the leaves from index on, in order: what the issuer replays.
 func (q *Query) Leaves(from int64, limit int) ([]audit.Leaf, error) {
 	return list(q, scanLeaf, "select kind, subject, body_hash from events where idx >= $1 order by idx limit $2", from, Page{Limit: limit}.limit())
 }
 
 func scanLeaf(row scanner) (audit.Leaf, error) {
-	var l audit.Leaf
+	var kind, subject string
 	var hash []byte
-	if err := row.Scan(&l.Kind, &l.Subject, &hash); err != nil {
+	if err := row.Scan(&kind, &subject, &hash); err != nil {
 		return audit.Leaf{}, err
 	}
+	return leafOf(kind, subject, hash)
+}
+
+func leafOf(kind, subject string, hash []byte) (audit.Leaf, error) {
+	l := audit.Leaf{Kind: kind, Subject: subject}
 	if len(hash) != len(l.Body) {
 		return audit.Leaf{}, fmt.Errorf("a leaf has a hash of %d bytes", len(hash))
 	}

@@ -16,11 +16,7 @@ const delivery = 2 * time.Minute
 
 // checkRecorded plays the newest session back and fails unless every byte of the load is in it. The
 // earlier ones of the same load must be whole, by the control plane's count.
-func (s *road) checkRecorded(ctx context.Context, l load) error {
-	alice, err := s.caller(ctx, s.alice)
-	if err != nil {
-		return err
-	}
+func (s *road) checkRecorded(ctx context.Context, alice *caller, l load) error {
 	newest, err := s.sealed(ctx, alice)
 	if err != nil {
 		return err

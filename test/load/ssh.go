@@ -118,6 +118,10 @@ type load struct {
 
 // bulk moves much by each way in turn, and checks that the gateway recorded every byte of it.
 func (s *road) bulk(ctx context.Context, r *report) error {
+	alice, err := s.caller(ctx, s.alice)
+	if err != nil {
+		return err
+	}
 	random := s.o.bulk / 2
 	var rows []row
 	for _, l := range []load{
@@ -126,23 +130,26 @@ func (s *road) bulk(ctx context.Context, r *report) error {
 		{"random, upload", random, "cat >/dev/null", true, 0.7},
 	} {
 		took := map[string]times{}
+		var moving, delivering time.Duration // processor time of the server's
 		for range s.o.rounds {
 			for _, way := range ways {
-				d, err := s.move(ctx, l, way)
+				d, used, err := s.moveAndSettle(ctx, alice, l, way)
 				if err != nil {
 					return err
 				}
 				took[way] = append(took[way], d)
+				moving, delivering = moving+used[0], delivering+used[1]
 			}
 		}
-		if err := s.checkRecorded(ctx, l); err != nil {
+		if err := s.checkRecorded(ctx, alice, l); err != nil {
 			return err
 		}
 		gateway, direct, jump := took["gateway"].at(50), took["direct"].at(50), took["jump"].at(50)
 		of := direct.Seconds() / gateway.Seconds()
 		rows = append(rows,
 			row{l.name, rate(l.size, gateway), "direct: " + rate(l.size, direct), ratioOf(direct, gateway), fmt.Sprintf("≥ %.1f of direct", l.least), of >= l.least},
-			row{"", "", "ProxyJump: " + rate(l.size, jump), ratioOf(jump, gateway), "ahead of ProxyJump", gateway < jump})
+			row{"", "", "ProxyJump: " + rate(l.size, jump), ratioOf(jump, gateway), "ahead of ProxyJump", gateway < jump},
+			row{figure: "CPU: " + perGB(moving, l.size, s.o.rounds), beside: "to deliver it: " + perGB(delivering, l.size, s.o.rounds)})
 	}
 	r.section(fmt.Sprintf("SSH in bulk, stock client, its default cipher, %d MB of zeros and %d of random data, every byte recorded", s.o.bulk>>20, random>>20), rows...)
 	return nil
@@ -150,6 +157,32 @@ func (s *road) bulk(ctx context.Context, r *report) error {
 
 func rate(size int64, took time.Duration) string {
 	return fmt.Sprintf("%.0f MB/s", float64(size)/1e6/took.Seconds())
+}
+
+// moveAndSettle moves the load, and then waits until all that was recorded is delivered, which is work
+// that would slow down what comes next. It returns the server's processor time for the one and the other.
+func (s *road) moveAndSettle(ctx context.Context, alice *caller, l load, way string) (took time.Duration, used [2]time.Duration, err error) {
+	began, err := s.server.cpu()
+	if err != nil {
+		return 0, used, err
+	}
+	if took, err = s.move(ctx, l, way); err != nil {
+		return 0, used, err
+	}
+	moved, err := s.server.cpu()
+	if err != nil {
+		return 0, used, err
+	}
+	if _, err := s.sealed(ctx, alice); err != nil {
+		return 0, used, err
+	}
+	settled, err := s.server.cpu()
+	return took, [2]time.Duration{moved - began, settled - moved}, err
+}
+
+// perGB is the processor time of a GB, of which so many rounds took cpu.
+func perGB(cpu time.Duration, size int64, rounds int) string {
+	return fmt.Sprintf("%.2f s/GB", cpu.Seconds()*1e9/float64(size)/float64(rounds))
 }
 
 func (s *road) move(ctx context.Context, l load, way string) (time.Duration, error) {
