@@ -88,12 +88,8 @@ func (s *Spine) take(ctx context.Context, by brevet.Caller, raw []byte, envelope
 	if !r.Deadline.After(v.now) {
 		return RequestView{}, brevet.Errorf(brevet.Refused, "the request is out of date").WithHint("ask again")
 	}
-	bundle, err := proof.NewEvidence(envelope, nil, claimed).Marshal()
-	if err != nil {
-		return RequestView{}, err
-	}
 	r, events := s.decided(r, weighed)
-	a := application{by: by, raw: raw, bundle: bundle, weighed: weighed, row: r, events: events}
+	a := application{by: by, raw: raw, bundle: proof.NewEvidence(envelope, nil, claimed), weighed: weighed, row: r, events: events}
 	if r.State == brevet.Ready {
 		if err := s.intendAtOnce(ctx, &a); err != nil {
 			return RequestView{}, err
@@ -161,12 +157,13 @@ func requestOf(envelope statement.Envelope, said statement.Request, claimed poli
 
 // application is a request that was weighed, on its way into the log.
 type application struct {
-	by          brevet.Caller
-	raw, bundle []byte
-	weighed     *proof.Weighed
-	row         brevet.Request // as it comes to stand
-	events      []brevet.Event // of what it came to
-	grant       *brevet.Grant  // whose intent is among them
+	by      brevet.Caller
+	raw     []byte
+	bundle  *proof.Bundle
+	weighed *proof.Weighed
+	row     brevet.Request // as it comes to stand
+	events  []brevet.Event // of what it came to
+	draft   *draft         // whose event is among them
 }
 
 // intendAtOnce has the issuer say what it will give, so that a request to which nobody need agree is
@@ -180,7 +177,7 @@ func (s *Spine) intendAtOnce(ctx context.Context, a *application) error {
 		s.Log.WarnContext(ctx, "the issuer says no before a request is in the log; it will be asked again", "request", a.row.ID, "error", err)
 		return nil
 	}
-	a.row.State, a.grant, a.events = brevet.Granted, &d.grant, []brevet.Event{d.event}
+	a.row.State, a.draft, a.events = brevet.Granted, &d, []brevet.Event{d.event}
 	return nil
 }
 
@@ -201,8 +198,8 @@ func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) 
 		if err := t.AddRequest(r); err != nil {
 			return nil, err
 		}
-		if a.grant != nil {
-			if err := t.AddGrant(*a.grant); err != nil {
+		if a.draft != nil {
+			if err := t.AddGrant(a.draft.grant); err != nil {
 				return nil, err
 			}
 		}

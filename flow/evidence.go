@@ -19,12 +19,12 @@ type evidence struct {
 }
 
 // bundle returns the evidence as the issuer wants it.
-func (e evidence) bundle() ([]byte, error) {
+func (e evidence) bundle() *proof.Bundle {
 	var approvals []statement.Envelope
 	for _, a := range e.Approvals {
 		approvals = append(approvals, a.Envelope)
 	}
-	return proof.NewEvidence(e.Request.Envelope, approvals, e.Claimed).Marshal()
+	return proof.NewEvidence(e.Request.Envelope, approvals, e.Claimed)
 }
 
 // last returns the place of its last statement.

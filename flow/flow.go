@@ -65,8 +65,8 @@ type Spine struct {
 type Issuer interface {
 	Size(ctx context.Context) (int64, error)
 	Follow(ctx context.Context, feed issuer.Feed) (cosigned []byte, err error)
-	Prepare(ctx context.Context, bundle []byte) (issuer.Signed[statement.Intent], error)
-	Issue(ctx context.Context, intent []byte, leaf issuer.IntentLeaf, bundle []byte) (issuer.Result, error)
+	Prepare(ctx context.Context, bundle *proof.Bundle) (issuer.Signed[statement.Intent], error)
+	Issue(ctx context.Context, intent statement.Envelope, leaf issuer.IntentLeaf, bundle *proof.Bundle) (issuer.Result, error)
 	TakeBack(ctx context.Context, revocation []byte) (receipt []byte, err error)
 	Status(ctx context.Context, grant brevet.GrantID) (status []byte, err error)
 	HostCertificate(ctx context.Context, machine brevet.MachineID, name string, key []byte) (certificate []byte, err error)

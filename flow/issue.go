@@ -13,6 +13,7 @@ import (
 	"github.com/brevet-pim/brevet/fault"
 	"github.com/brevet-pim/brevet/issuer"
 	"github.com/brevet-pim/brevet/policy"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/statement"
 	"github.com/brevet-pim/brevet/store"
 )
@@ -48,7 +49,7 @@ func (s *Spine) givenAtOnce(ctx context.Context, a application, written store.Co
 	defer cancel()
 	last := written.Count - 1
 	g, err := s.fulfil(ctx, intention{
-		request: a.row, grant: *a.grant, bundle: a.bundle, statement: a.events[len(a.events)-1].Statement,
+		request: a.row, grant: a.draft.grant, bundle: a.bundle, envelope: a.draft.envelope,
 		leaf: issuer.IntentLeaf{Index: written.First + int64(last), Salt: written.Bodies[last].Salt, Body: written.Bodies[last].Record},
 	})
 	if err == nil && g.State == brevet.Live {
@@ -105,21 +106,22 @@ func (s *Spine) intend(ctx context.Context, r brevet.Request) (brevet.Request, e
 
 // intention is an intent that stands in the log, and what is to come of it.
 type intention struct {
-	request   brevet.Request
-	grant     brevet.Grant
-	bundle    []byte // what the intent rests on
-	statement []byte
-	leaf      issuer.IntentLeaf
+	request  brevet.Request
+	grant    brevet.Grant
+	bundle   *proof.Bundle // what the intent rests on
+	envelope statement.Envelope
+	leaf     issuer.IntentLeaf
 }
 
 // draft is an intent that the issuer has signed, on its way into the log, and the grant that is to come of it.
 type draft struct {
-	event brevet.Event
-	grant brevet.Grant
+	envelope statement.Envelope
+	event    brevet.Event
+	grant    brevet.Grant
 }
 
 // draft has the issuer say what it will give.
-func (s *Spine) draft(ctx context.Context, r brevet.Request, bundle []byte) (draft, error) {
+func (s *Spine) draft(ctx context.Context, r brevet.Request, bundle *proof.Bundle) (draft, error) {
 	prepared, err := s.Issuer.Prepare(ctx, bundle)
 	if err != nil {
 		return draft{}, err
@@ -128,7 +130,7 @@ func (s *Spine) draft(ctx context.Context, r brevet.Request, bundle []byte) (dra
 	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, policy.FormatSeconds(intent.Duration))), r)
 	event.Statement, event.Grant = prepared.Raw, r.ID.Grant()
 	event.Detail = map[string]any{"intent": prepared.ID, "policies": intent.Policies}
-	return draft{event, grantOf(r, prepared.ID, intent)}, nil
+	return draft{prepared.Envelope, event, grantOf(r, prepared.ID, intent)}, nil
 }
 
 // intendBy has the issuer say what it will give by the evidence, and writes that.
@@ -137,11 +139,7 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, erro
 	if err := s.await(ctx, ev.last()+1); err != nil {
 		return r, err
 	}
-	bundle, err := ev.bundle()
-	if err != nil {
-		return r, err
-	}
-	d, err := s.draft(ctx, r, bundle)
+	d, err := s.draft(ctx, r, ev.bundle())
 	if err != nil {
 		return s.refusedByIssuer(ctx, r, err)
 	}
@@ -231,21 +229,18 @@ func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 		return err
 	}
 	ev, err := s.evidence(ctx, q, r)
-	if brevet.KindOf(err) == brevet.Refused {
-		return s.notGiven(ctx, r, g, err)
-	}
 	if err != nil {
-		return err
-	}
-	bundle, err := ev.bundle()
-	if err != nil {
-		return err
+		return s.unlessRefused(ctx, r, g, err)
 	}
 	entry, err := q.IntentOf(r.Statement)
 	if err != nil {
 		return err
 	}
-	_, err = s.fulfil(ctx, intention{r, g, bundle, entry.Statement, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}})
+	envelope, err := envelopeOf(entry)
+	if err != nil {
+		return s.unlessRefused(ctx, r, g, err)
+	}
+	_, err = s.fulfil(ctx, intention{r, g, ev.bundle(), envelope, issuer.IntentLeaf{Index: entry.Index, Salt: entry.Salt, Body: entry.Body}})
 	return err
 }
 
@@ -253,11 +248,8 @@ func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
 	r, g := i.request, i.grant
 	result, err := s.issued(ctx, i)
-	if brevet.KindOf(err) == brevet.Refused {
-		return g, s.notGiven(ctx, r, g, err)
-	}
 	if err != nil {
-		return g, err
+		return g, s.unlessRefused(ctx, r, g, err)
 	}
 	given := result.Grant.Said
 	credential, err := credentialOf(given, result)
@@ -296,7 +288,7 @@ func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
 func (s *Spine) issued(ctx context.Context, i intention) (issuer.Result, error) {
 	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	result, err := s.Issuer.Issue(patient, i.statement, i.leaf, i.bundle)
+	result, err := s.Issuer.Issue(patient, i.envelope, i.leaf, i.bundle)
 	if err := s.await(ctx, i.leaf.Index+1); err != nil {
 		return issuer.Result{}, err
 	}
@@ -313,6 +305,14 @@ func credentialOf(g statement.Grant, result issuer.Result) (brevet.Credential, e
 		return brevet.Credential{}, fmt.Errorf("serial of the certificate: %w", err)
 	}
 	return brevet.Credential{Kind: "ssh-certificate", Serial: serial, Public: result.Certificate, To: time.UnixMicro(g.To).UTC()}, nil
+}
+
+// unlessRefused ends a grant that was refused for good. Any other error is returned, to be tried again.
+func (s *Spine) unlessRefused(ctx context.Context, r brevet.Request, g brevet.Grant, err error) error {
+	if brevet.KindOf(err) == brevet.Refused {
+		return s.notGiven(ctx, r, g, err)
+	}
+	return err
 }
 
 // notGiven ends a grant that the issuer would not give after all: something that it rests on was

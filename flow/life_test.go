@@ -274,6 +274,7 @@ func TestLapse(t *testing.T) {
 func TestLapseOfWhatWasAgreedTo(t *testing.T) {
 	w := onSQLite(t)
 	r := w.ask("bob", "web-root")
+	must(t, w.issuer.Close()) // which would say no at once
 	event := brevet.Event{Kind: "request.ready", Subject: string(r.ID), At: w.clock(), Actor: gateway, Outcome: "success", Message: "agreed"}
 	_, err := w.store.Change(t.Context(), func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)

@@ -64,7 +64,7 @@ func (e errand) run(t *testing.T, i *Issuer) (err error) {
 	case "follow":
 		_, err = i.Follow(t.Context(), e.Feed)
 	case "issue":
-		_, err = i.Issue(t.Context(), e.Intent, e.Leaf, e.Bundle)
+		_, err = byBytes{i}.Issue(t.Context(), e.Intent, e.Leaf, e.Bundle)
 	case "takeback":
 		_, err = i.TakeBack(t.Context(), e.Bundle)
 	default:

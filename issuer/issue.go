@@ -38,11 +38,7 @@ type Result struct {
 // revocation, a suspension, a role, a policy, voids the intent for good.
 //
 // Asked again for the same intent it returns the same bytes, also after a crash.
-func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bundle []byte) (Result, error) {
-	e, err := statement.Parse(intent)
-	if err != nil {
-		return Result{}, err
-	}
+func (i *Issuer) Issue(ctx context.Context, e statement.Envelope, leaf IntentLeaf, b *proof.Bundle) (Result, error) {
 	said, err := proof.Open[statement.Intent](&i.memory, e)
 	if err != nil {
 		return Result{}, err
@@ -70,7 +66,7 @@ func (i *Issuer) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bund
 	if err := i.spends(k, st.place, e, leaf); err != nil {
 		return Result{}, err
 	}
-	v, err := i.judgeAgain(ctx, k, e.ID(), said, st.index, leaf.Index, bundle, now)
+	v, err := i.judgeAgain(ctx, k, e.ID(), said, st.index, leaf.Index, b, now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -123,13 +119,9 @@ func (i *Issuer) spends(k known, by place, e statement.Envelope, leaf IntentLeaf
 }
 
 // judgeAgain judges at the place of the intent, as everybody will who checks the proof, and now.
-func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said statement.Intent, place, index int64, bundle []byte, now time.Time) (*proof.Verdict, error) {
+func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said statement.Intent, place, index int64, b *proof.Bundle, now time.Time) (*proof.Verdict, error) {
 	if stale(said, now) {
 		return nil, refuse("the intent is older than %s", proof.IntentFresh).WithHint("ask again")
-	}
-	b, err := i.memory.Parse(bundle)
-	if err != nil {
-		return nil, err
 	}
 	ev, _, err := i.evidence(ctx, b, place, k.head.Size)
 	if err != nil {
@@ -191,7 +183,7 @@ func (i *Issuer) give(ctx context.Context, k known, e statement.Envelope, said s
 	for _, a := range v.Approvals {
 		rests = append(rests, signature{a.Key.Fingerprint, a.At})
 	}
-	return &making{Result: Result{Signed[statement.Grant]{raw, envelope.ID(), g}, certificate}, rests: rests}, nil
+	return &making{Result: Result{Signed[statement.Grant]{envelope, raw, envelope.ID(), g}, certificate}, rests: rests}, nil
 }
 
 // certify signs the certificate that gives exactly what the grant does, to its holder's key.

@@ -13,9 +13,10 @@ const maxPrepared = 1 << 10
 
 // Signed is a statement of the issuer's.
 type Signed[T statement.Payload] struct {
-	Raw  []byte // its envelope
-	ID   statement.ID
-	Said T
+	Envelope statement.Envelope
+	Raw      []byte // the envelope as it is kept and shown
+	ID       statement.ID
+	Said     T
 }
 
 // Prepare judges the evidence in the bundle (see proof.NewEvidence), as the log stands and now, and
@@ -26,14 +27,10 @@ type Signed[T statement.Payload] struct {
 // An intent gives nothing by itself, and nothing is kept of it: Issue judges again, by the places
 // that everything has in the log, and of many intents the first one in the log counts. A request
 // that is spent is a Conflict.
-func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (Signed[statement.Intent], error) {
+func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement.Intent], error) {
 	var none Signed[statement.Intent]
 	k := i.knows()
 	if err := k.able(); err != nil {
-		return none, err
-	}
-	b, err := i.memory.Parse(bundle)
-	if err != nil {
 		return none, err
 	}
 	request := b.Request.Statement.ID()
@@ -67,7 +64,7 @@ func (i *Issuer) Prepare(ctx context.Context, bundle []byte) (Signed[statement.I
 	i.clock.sign(now)
 	i.memory.Made(e, wanted, i.keys.statements.Key())
 	i.prepared.keep(e.ID(), k.state, maxPrepared)
-	return Signed[statement.Intent]{raw, e.ID(), wanted}, nil
+	return Signed[statement.Intent]{e, raw, e.ID(), wanted}, nil
 }
 
 // evidence returns the bundle's request, which stands at the place, approvals and claims, as the log of

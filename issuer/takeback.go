@@ -88,7 +88,7 @@ func (i *Issuer) good(g given, now time.Time) (Signed[statement.Grant], error) {
 	if err != nil || m.Name != grant.Holder.Machine {
 		return none, refuse("the grant %s is over: its holder %s has that key no more", grant.ID, grant.Holder.Machine).Because(err)
 	}
-	return Signed[statement.Grant]{g.envelope, e.ID(), grant}, g.rests.suspect(s.Roster)
+	return Signed[statement.Grant]{e, g.envelope, e.ID(), grant}, g.rests.suspect(s.Roster)
 }
 
 // suspect returns an error if a key that the grant rests on was retired since, and what it signed

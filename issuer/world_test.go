@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -23,7 +24,7 @@ import (
 // world is an organisation and its issuer, which has followed the log.
 type world struct {
 	*prooftest.Org
-	issuer *Issuer
+	issuer byBytes
 	config Config
 	raw    [32]byte // the sealing key
 	alarms *lines
@@ -72,12 +73,36 @@ func (w *world) now() time.Time {
 	return w.Now
 }
 
+// byBytes is an issuer that gets bundles and intents as they come from afar.
+type byBytes struct{ *Issuer }
+
+func (i byBytes) Prepare(ctx context.Context, bundle []byte) (Signed[statement.Intent], error) {
+	b, err := proof.Parse(bundle)
+	if err != nil {
+		return Signed[statement.Intent]{}, err
+	}
+	return i.Issuer.Prepare(ctx, b)
+}
+
+func (i byBytes) Issue(ctx context.Context, intent []byte, leaf IntentLeaf, bundle []byte) (Result, error) {
+	e, err := statement.Parse(intent)
+	if err != nil {
+		return Result{}, err
+	}
+	b, err := proof.Parse(bundle)
+	if err != nil {
+		return Result{}, err
+	}
+	return i.Issuer.Issue(ctx, e, leaf, b)
+}
+
 func (w *world) open(t testing.TB) {
 	t.Helper()
-	var err error
-	if w.issuer, err = Open(t.Context(), w.config); err != nil {
+	i, err := Open(t.Context(), w.config)
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.issuer = byBytes{i}
 }
 
 // reopen ends the issuer and starts it again from what it kept.

@@ -8,22 +8,15 @@ import (
 	"github.com/brevet-pim/brevet/statement"
 )
 
-// Memory remembers which statements were opened, which signatures were verified and which bundles
-// were read, so that the same ones cost nothing the second time. It remembers what was good only,
-// bounded in number. A nil Memory remembers nothing. It is safe for use by many at once.
+// Memory remembers which statements were opened and which signatures were verified, so that the
+// same ones cost nothing the second time. It remembers what was good only, bounded in number. A nil Memory remembers nothing. It is safe for use by many at once.
 type Memory struct {
 	presences remembered[brevet.Presence]   // of verified signatures
 	payloads  remembered[statement.Payload] // by the digest of the statement
-	bundles   remembered[*Bundle]           // by the SHA-256 of their bytes
 }
 
-// How many are remembered at least. A bundle is needed again in a moment, or not at all.
-const (
-	maxStatements = 1 << 14
-	maxBundles    = 1 << 9
-	// maxRemembered is the longest bundle that is remembered, in bytes.
-	maxRemembered = 16 << 10
-)
+// mostRemembered is how many are remembered at least.
+const mostRemembered = 1 << 14
 
 // remembered is a bounded number of values by a digest. When the newer ones are as many as may be,
 // the older ones are forgotten.
@@ -42,10 +35,10 @@ func (r *remembered[T]) recall(name [32]byte) (T, bool) {
 	return v, ok
 }
 
-func (r *remembered[T]) keep(name [32]byte, v T, most int) {
+func (r *remembered[T]) keep(name [32]byte, v T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.now == nil || len(r.now) >= most {
+	if r.now == nil || len(r.now) >= mostRemembered {
 		r.now, r.old = map[[32]byte]T{}, r.now
 	}
 	r.now[name] = v
@@ -62,7 +55,7 @@ func (m *Memory) verify(e statement.Envelope, digest [32]byte, sig statement.Sig
 	}
 	presence, err := statement.Verify(e, sig, key)
 	if err == nil {
-		m.presences.keep(name, presence, maxStatements)
+		m.presences.keep(name, presence)
 	}
 	return presence, err
 }
@@ -80,9 +73,9 @@ func nameOf(digest [32]byte, sig statement.Signature, key statement.Key) [32]byt
 // Made takes in a statement that the caller has made and signed with its own key just now.
 func (m *Memory) Made(e statement.Envelope, p statement.Payload, key statement.Key) {
 	digest := e.Digest()
-	m.payloads.keep(digest, p, maxStatements)
+	m.payloads.keep(digest, p)
 	for _, sig := range e.Signatures {
-		m.presences.keep(nameOf(digest, sig, key), brevet.NoPresence, maxStatements)
+		m.presences.keep(nameOf(digest, sig, key), brevet.NoPresence)
 	}
 }
 
@@ -103,23 +96,7 @@ func open[T statement.Payload](m *Memory, e statement.Envelope, digest [32]byte)
 	}
 	p, err := statement.Open[T](e)
 	if err == nil {
-		m.payloads.keep(digest, p, maxStatements)
+		m.payloads.keep(digest, p)
 	}
 	return p, err
-}
-
-// Parse returns the bundle that the bytes are (see the function Parse). It is shared: nobody may change it.
-func (m *Memory) Parse(b []byte) (*Bundle, error) {
-	if m == nil || len(b) > maxRemembered {
-		return Parse(b)
-	}
-	name := sha256.Sum256(b)
-	if known, ok := m.bundles.recall(name); ok {
-		return known, nil
-	}
-	bundle, err := Parse(b)
-	if err == nil {
-		m.bundles.keep(name, bundle, maxBundles)
-	}
-	return bundle, err
 }

@@ -260,7 +260,7 @@ func (i *tapped) arm(h hook, then func() error) {
 	i.tap, i.then = h, then
 }
 
-func (i *tapped) Prepare(ctx context.Context, bundle []byte) (issuer.Signed[statement.Intent], error) {
+func (i *tapped) Prepare(ctx context.Context, bundle *proof.Bundle) (issuer.Signed[statement.Intent], error) {
 	if err := i.at(beforePrepare); err != nil {
 		return issuer.Signed[statement.Intent]{}, err
 	}
@@ -268,7 +268,7 @@ func (i *tapped) Prepare(ctx context.Context, bundle []byte) (issuer.Signed[stat
 	return intent, errors.Join(err, i.at(afterPrepare))
 }
 
-func (i *tapped) Issue(ctx context.Context, intent []byte, leaf issuer.IntentLeaf, bundle []byte) (issuer.Result, error) {
+func (i *tapped) Issue(ctx context.Context, intent statement.Envelope, leaf issuer.IntentLeaf, bundle *proof.Bundle) (issuer.Result, error) {
 	if err := i.at(beforeIssue); err != nil {
 		return issuer.Result{}, err
 	}
