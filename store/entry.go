@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -81,7 +83,7 @@ func (q *Query) IntentOf(request string) (Entry, error) {
 // the roster or the catalog chain, say, or every revocation.
 func (q *Query) Statements(kinds []string, from int64, limit int) ([]Entry, error) {
 	w := where{}
-	w.in("kind", kinds)
+	w.kinds(kinds)
 	w.add("idx >= ", from)
 	w.text = append(w.text, "statement is not null")
 	return list(q, scanEntry, selectEntry+w.String()+" order by idx limit "+w.arg(Page{Limit: limit}.limit()), w.args...)
@@ -112,7 +114,7 @@ type Filter struct {
 func (q *Query) Search(f Filter) ([]Entry, error) {
 	var w where
 	if f.Kind != "" {
-		w.add("kind = ", f.Kind)
+		w.kinds([]string{f.Kind})
 	}
 	if f.Person != "" {
 		p := w.arg(f.Person)
@@ -137,15 +139,41 @@ func (q *Query) Search(f Filter) ([]Entry, error) {
 		w.text = append(w.text, "lower(body) like lower("+w.arg("%"+escapeLike(audit.SearchText(f.Text))+"%")+`) escape '!'`)
 	}
 	if !f.Since.IsZero() {
-		w.add("at >= ", micros(f.Since))
+		from, err := q.firstAt(f.Since)
+		if err != nil {
+			return nil, err
+		}
+		w.add("idx >= ", from)
 	}
 	if !f.Until.IsZero() {
-		w.add("at < ", micros(f.Until))
+		to, err := q.firstAt(f.Until)
+		if err != nil {
+			return nil, err
+		}
+		w.add("idx < ", to)
 	}
 	if f.Before > 0 {
 		w.add("idx < ", f.Before)
 	}
 	return list(q, scanEntry, selectEntry+w.String()+" order by idx desc limit "+w.arg(Page{Limit: f.Limit}.limit()), w.args...)
+}
+
+// firstAt returns the index of the first event that is not before the time, or the size of the log. Events
+// do not go back in time, so halving finds it.
+func (q *Query) firstAt(t time.Time) (int64, error) {
+	size, err := one(q, value[int64], "select coalesce(max(idx), -1) + 1 from events")
+	if err != nil {
+		return 0, err
+	}
+	var broken error
+	first := sort.Search(int(size), func(i int) bool {
+		at, err := one(q, value[int64], "select at from events where idx = $1", i)
+		if err != nil && broken == nil {
+			broken = err
+		}
+		return at >= micros(t)
+	})
+	return int64(first), broken
 }
 
 func escapeLike(s string) string {
@@ -179,6 +207,17 @@ func (w *where) in(column string, values []string) {
 		marks[i] = w.arg(v)
 	}
 	w.text = append(w.text, column+" in ("+strings.Join(marks, ", ")+")")
+}
+
+// frequent are the kinds that no index has.
+var frequent = []string{"request", "intent", "grant"}
+
+// kinds adds that the event is of one of the kinds.
+func (w *where) kinds(kinds []string) {
+	w.in("kind", kinds)
+	if !slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(frequent, k) }) {
+		w.text = append(w.text, "kind not in ('request', 'intent', 'grant')") // so that it is found by the index of those
+	}
 }
 
 func (w *where) String() string {

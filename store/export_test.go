@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 )
 
@@ -9,4 +10,35 @@ import (
 func (s *Store) LimitPages(ctx context.Context, pages int) error {
 	_, err := s.writes.ExecContext(ctx, fmt.Sprintf("pragma max_page_count = %d", pages))
 	return err
+}
+
+// Explained returns a Query that notes how SQLite finds the rows of each of its queries.
+func (s *Store) Explained(ctx context.Context) (*Query, *[]string) {
+	e := &explained{DB: s.reads}
+	return &Query{ctx: ctx, on: e, dialect: s.dialect}, &e.plans
+}
+
+type explained struct {
+	*sql.DB
+	plans []string
+}
+
+func (e *explained) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	rows, err := e.DB.QueryContext(ctx, "explain query plan "+query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, none int
+		var plan string
+		if err := rows.Scan(&id, &parent, &none, &plan); err != nil {
+			return nil, err
+		}
+		e.plans = append(e.plans, plan)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return e.DB.QueryContext(ctx, query, args...)
 }

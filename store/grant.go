@@ -18,6 +18,9 @@ func scanGrant(row scanner) (brevet.Grant, error) {
 	return g, err
 }
 
+// notEnded are the states of grants of which something may be left.
+const notEnded = "('issuing', 'live', 'ending')"
+
 // Grant returns the grant with this id.
 func (q *Query) Grant(id brevet.GrantID) (brevet.Grant, error) {
 	return named(q, "grant", id, scanGrant, selectGrant+"where id = $1", id)
@@ -45,6 +48,9 @@ func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
 	if f.State != "" {
 		w.add("state = ", f.State)
 	}
+	if f.Open || f.State != "" && !f.State.Final() { // so that it is found by the index of those
+		w.text = append(w.text, "state in "+notEnded)
+	}
 	if f.Person != "" {
 		w.add("person = ", f.Person)
 	}
@@ -54,22 +60,19 @@ func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
 	if f.Holder != "" {
 		w.add("holder = ", f.Holder)
 	}
-	if f.Open {
-		w.text = append(w.text, "state in ('issuing', 'live', 'ending')")
-	}
 	return list(q, scanGrant, selectGrant+w.page(f.Page, f.Newest), w.args...)
 }
 
 // GrantsDue returns grants that are issuing or live and whose end has come, the most
 // overdue first.
 func (q *Query) GrantsDue(now time.Time, limit int) ([]brevet.Grant, error) {
-	return list(q, scanGrant, selectGrant+"where state in ('issuing', 'live') and ends <= $1 order by ends limit $2", micros(now), Page{Limit: limit}.limit())
+	return list(q, scanGrant, selectGrant+"where state in "+notEnded+" and state in ('issuing', 'live') and ends <= $1 order by ends limit $2", micros(now), Page{Limit: limit}.limit())
 }
 
 // NextEnd returns when the next grant ends, and the zero time if none is issuing or live.
 func (q *Query) NextEnd() (time.Time, error) {
 	return one(q, func(row scanner) (at time.Time, err error) { return at, row.Scan(instant{&at}) },
-		"select coalesce(min(ends), 0) from grants where state in ('issuing', 'live')")
+		"select coalesce(min(ends), 0) from grants where state in "+notEnded+" and state in ('issuing', 'live')")
 }
 
 // AddGrant writes a new grant, in state issuing and with version 1. A grant must have an end.

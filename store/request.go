@@ -27,7 +27,8 @@ func (q *Query) Request(id brevet.RequestID) (brevet.Request, error) {
 
 // RequestOf returns the request that was made by the statement with this id.
 func (q *Query) RequestOf(statement string) (brevet.Request, error) {
-	return named(q, "request with the statement", statement, scanRequest, selectRequest+"where statement = $1", statement)
+	return named(q, "request with the statement", statement, scanRequest, selectRequest+`where id = (
+		select request_id from events where subject = $1 and kind = 'request' and statement is not null)`, statement)
 }
 
 // FindRequest returns the request whose id ends so. More than one is a Conflict.
@@ -51,6 +52,9 @@ func (q *Query) Requests(f RequestFilter) ([]brevet.Request, error) {
 	var w where
 	if f.State != "" {
 		w.add("state = ", f.State)
+		if !f.State.Final() { // so that it is found by the index of those
+			w.text = append(w.text, "state in "+open)
+		}
 	}
 	if f.Person != "" {
 		w.add("person = ", f.Person)

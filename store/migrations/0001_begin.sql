@@ -20,8 +20,8 @@ create table events (
 	body       text,
 	statement  bytea            -- empty once erased, null if the event is none
 );
-create index events_kind    on events (kind, idx);
-create index events_at      on events (at, idx);
+-- What is said all the time is found by walking back; the order of the log is that of time.
+create index events_kind    on events (kind, idx)       where kind not in ('request', 'intent', 'grant');
 create index events_actor   on events (actor, idx);
 create index events_about   on events (about, idx)      where about <> '' and about <> actor; -- what somebody did is found by that
 create index events_request on events (request_id, idx) where request_id <> '';
@@ -44,7 +44,7 @@ insert into request_states (name) values
 
 create table requests (
 	id        text    primary key,
-	statement text    not null unique,
+	statement text    not null, -- found by its event
 	state     text    not null references request_states (name),
 	person    text    not null,
 	role      text    not null,
@@ -63,7 +63,6 @@ create table requests (
 	why       text    not null,
 	version   bigint  not null
 );
-create index requests_state  on requests (state, id);
 create index requests_due    on requests (state, deadline) where state in ('asked', 'waiting', 'ready');
 create index requests_person on requests (person, id);
 create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
@@ -114,8 +113,7 @@ create table grants (
 	closed_at  bigint not null,
 	version    bigint not null
 );
-create index grants_state  on grants (state, id);
-create index grants_due    on grants (state, ends) where state in ('issuing', 'live');
+create index grants_due    on grants (state, ends) where state in ('issuing', 'live', 'ending');
 create index grants_person on grants (person, id);
 create index grants_holder on grants (holder, id);
 
