@@ -206,6 +206,7 @@ func (s *Store) commit(parent context.Context, batch []*change, apart bool) erro
 		}
 	}
 	s.trust(now)
+	s.tellWritten()
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 type pools struct {
 	writes *sql.DB
 	reads  *sql.DB
+	copies *sql.DB // of SQLite alone, see Store.copyBack
 	lock   *sql.DB // keeps other servers away
 }
 
@@ -35,6 +36,9 @@ func (p pools) close() error {
 	var errs []error
 	if p.reads != nil {
 		errs = append(errs, p.reads.Close())
+	}
+	if p.copies != nil {
+		errs = append(errs, p.copies.Close())
 	}
 	if p.writes != nil {
 		errs = append(errs, p.writes.Close())
@@ -73,7 +77,7 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 		"journal_mode(wal)",
 		"synchronous(full)", // an intent survives a power cut
 		"foreign_keys(1)",
-		"wal_autocheckpoint(4000)",     // 16 MB: pages that change all the time are copied back less often
+		"wal_autocheckpoint(" + mostAhead + ")",
 		"journal_size_limit(67108864)", // a WAL that a long reader made grow shrinks again
 		"cache_size(-8000)",            // 8 MB
 	}}
@@ -84,6 +88,10 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 	p.writes.SetMaxOpenConns(1)
 
 	settings.Del("_txlock")
+	if p.copies, err = sqlite.Open(sqliteURL(path, settings)); err != nil {
+		return err
+	}
+	p.copies.SetMaxOpenConns(1)
 	settings.Add("_pragma", "query_only(1)")
 	if p.reads, err = sqlite.Open(sqliteURL(path, settings)); err != nil {
 		return err

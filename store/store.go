@@ -44,6 +44,7 @@ type Store struct {
 	logger  *slog.Logger
 
 	changes chan *change
+	written chan struct{}      // has one when there is something for copyBack
 	stop    context.CancelFunc // ends the writer and the listener
 	closed  chan struct{}      // closed when the writer has ended
 	running sync.WaitGroup     // the writer and the listener
@@ -69,6 +70,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.running.Go(func() { s.write(running) })
+	if s.dialect == onSQLite {
+		s.running.Go(func() { s.copyBack(running) })
+	}
 	if s.dialect.shared() {
 		s.running.Go(func() { s.listen(running) })
 	}
@@ -85,7 +89,7 @@ func connect(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dialect: d, log: c.Log, logger: c.Logger,
-		changes: make(chan *change), closed: make(chan struct{}), signal: make(chan struct{})}
+		changes: make(chan *change), written: make(chan struct{}, 1), closed: make(chan struct{}), signal: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}

@@ -51,6 +51,7 @@ func (s *Store) work(ctx context.Context, fn func(*Work) error) error {
 		return err
 	}
 	fault.Point("store.work.committed")
+	s.tellWritten()
 	return nil
 }
 
