@@ -67,7 +67,7 @@ func (s *Spine) takeIn(ctx context.Context, by brevet.Caller, raw []byte, envelo
 	if err == nil {
 		return view, nil
 	}
-	if known, unknown := s.Store.Query(ctx).RequestOf(string(envelope.ID())); unknown == nil { // it was handed in before
+	if known, unknown := s.Store.Query(ctx).Request(envelope.RequestID(said)); unknown == nil && known.Statement == string(envelope.ID()) { // it was handed in before
 		return s.viewOf(ctx, known)
 	}
 	return RequestView{}, err

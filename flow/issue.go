@@ -23,7 +23,7 @@ import (
 const issuing = 10 * time.Second
 
 // advanced issues what is ready and returns how the request then stands. That the issuer does not
-// answer is no failure of the one who asked: the job for it stands in the database.
+// answer is no failure of the one who asked: it is tried again.
 func (s *Spine) advanced(ctx context.Context, id brevet.RequestID) (RequestView, error) {
 	r, err := s.Store.Query(ctx).Request(id)
 	if err != nil {
@@ -69,10 +69,22 @@ func (s *Spine) givenAtOnce(ctx context.Context, a application, written store.Co
 // looks at all of them.
 func (s *Spine) notAtOnce(ctx context.Context, id brevet.RequestID, why error) {
 	s.Log.WarnContext(ctx, "a grant was not issued at once; it will be tried again", "request", id, "error", why)
+	s.owe(ctx, id)
+}
+
+// owe enqueues a job for each of the requests.
+func (s *Spine) owe(ctx context.Context, ids ...brevet.RequestID) {
 	due := s.Clock().Add(lead)
-	err := s.Store.Work(context.WithoutCancel(ctx), func(w *store.Work) error { return w.Enqueue(jobIssue, string(id), due) })
+	err := s.Store.Work(context.WithoutCancel(ctx), func(w *store.Work) error {
+		for _, id := range ids {
+			if err := w.Enqueue(jobIssue, string(id), due); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		s.Log.WarnContext(ctx, "nor will that be soon", "request", id, "error", err)
+		s.Log.WarnContext(ctx, "what is ready is tried again only when all of it is looked at", "requests", len(ids), "error", err)
 	}
 }
 
@@ -143,6 +155,7 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, erro
 	if err != nil {
 		return s.refusedByIssuer(ctx, r, err)
 	}
+	granted := r
 	fault.Point("flow.intend")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)
@@ -153,7 +166,7 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, erro
 			return nil, errOvertaken
 		}
 		now.State = brevet.Granted
-		if r, err = t.UpdateRequest(now); err != nil {
+		if granted, err = t.UpdateRequest(now); err != nil {
 			return nil, err
 		}
 		if err := t.AddGrant(d.grant); err != nil {
@@ -165,7 +178,7 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, erro
 	if errors.Is(err, errOvertaken) {
 		return s.Store.Query(ctx).Request(r.ID)
 	}
-	return r, err
+	return granted, err
 }
 
 // errOvertaken says that somebody else has moved what was to be moved.
@@ -201,6 +214,7 @@ func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause err
 	finding := s.onRequest(s.failure("issuer.refused", string(r.ID), s.self(), why), r)
 	finding.Detail = map[string]any{"error": cause.Error()}
 	refused := s.onRequest(s.failure("request.refused", string(r.ID), s.self(), why), r)
+	denied := r
 	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)
 		if err != nil {
@@ -210,7 +224,7 @@ func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause err
 			return nil, errOvertaken
 		}
 		now.State, now.Why = brevet.Denied, why
-		if r, err = t.UpdateRequest(now); err != nil {
+		if denied, err = t.UpdateRequest(now); err != nil {
 			return nil, err
 		}
 		return []brevet.Event{finding, refused}, nil
@@ -218,7 +232,7 @@ func (s *Spine) refusedByIssuer(ctx context.Context, r brevet.Request, cause err
 	if errors.Is(err, errOvertaken) {
 		return s.Store.Query(ctx).Request(r.ID)
 	}
-	return r, err
+	return denied, err
 }
 
 // give makes the grant live whose intent is written.

@@ -68,11 +68,13 @@ func (s *Spine) work(ctx context.Context) error {
 // the rows comes to light here: the issuer judges it by what was signed.
 func (s *Spine) resume(ctx context.Context) {
 	q := s.Store.Query(ctx)
-	ready, err := q.Requests(store.RequestFilter{State: brevet.Ready, Page: store.Page{Limit: store.MaxPage}})
+	ready, err := everyPage(func(p store.Page) ([]brevet.Request, error) {
+		return q.Requests(store.RequestFilter{State: brevet.Ready, Page: p})
+	}, func(r brevet.Request) string { return string(r.ID) })
 	if err != nil {
 		s.Log.WarnContext(ctx, "requests that are ready were not resumed", "error", err)
 	}
-	issuing, err := q.Grants(store.GrantFilter{State: brevet.Issuing, Page: store.Page{Limit: store.MaxPage}})
+	issuing, err := grantsOf(q, store.GrantFilter{State: brevet.Issuing})
 	if err != nil {
 		s.Log.WarnContext(ctx, "grants that are being issued were not resumed", "error", err)
 	}
@@ -83,14 +85,15 @@ func (s *Spine) resume(ctx context.Context) {
 	for _, g := range issuing {
 		ids = append(ids, g.Request)
 	}
-	for _, id := range ids {
+	for n, id := range ids {
 		err := s.attempt(ctx, store.Job{Kind: jobIssue, Subject: string(id)})
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
 		s.Log.WarnContext(ctx, "a request was not resumed at once", "request", id, "error", err)
 		if brevet.KindOf(err) == brevet.Unavailable {
-			return // nor would the others be, and each would keep the worker from its jobs
+			s.owe(ctx, ids[n:]...) // nor would the others be, and each would keep the worker from its jobs
+			return
 		}
 	}
 }

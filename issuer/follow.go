@@ -76,21 +76,20 @@ func (i *Issuer) Follow(ctx context.Context, feed Feed) (cosigned []byte, err er
 // maxComing bounds how many leaves are known before they are durable.
 const maxComing = 4096
 
-// followAtOnce takes in leaves that change nothing of what is in force.
+// followAtOnce takes in leaves that change nothing of what is in force. They are on their way into the state
+// before anybody can know of them, so what is given by them comes after them, or in the same commit.
 func (i *Issuer) followAtOnce(ctx context.Context, before, next known, p *page) error {
 	coming := p.coming()
+	// If there are intents, somebody is about to issue.
+	w := &write{what: "follow", do: p.write, patient: coming.intents(), done: make(chan struct{})}
+	if err := i.state.send(ctx, w); err != nil {
+		return err
+	}
 	i.state.coming.Store(&coming)
 	i.learn(next)
-	write := i.state.write
-	if coming.intents() { // somebody is about to issue
-		write = i.state.writePatiently
-	}
-	err := write(ctx, "follow", p.write)
+	err := i.state.wait(w)
 	if err != nil {
 		i.learn(before)
-	} else if p.forgotten != next.forgotten {
-		next.forgotten = p.forgotten
-		i.learn(next)
 	}
 	i.state.coming.Store(nil)
 	return err
@@ -100,7 +99,6 @@ func (i *Issuer) followWhenDurable(ctx context.Context, next known, p *page) err
 	if err := i.state.write(ctx, "follow", p.write); err != nil {
 		return err
 	}
-	next.forgotten = p.forgotten
 	i.giving.Lock()
 	defer i.giving.Unlock()
 	i.learn(next)
@@ -143,7 +141,22 @@ func (i *Issuer) examine(before known, feed Feed) (known, []proof.Entry, error) 
 	if before.state == nil || next.Roster != before.state.Roster {
 		unfit = i.unfit(next)
 	}
-	return known{state: next, head: head, forgotten: before.forgotten, unfit: unfit}, entries, nil
+	return known{state: next, head: head, forgotten: i.forgotten(before, feed), unfit: unfit}, entries, nil
+}
+
+// forgotten returns the place of the last grant in the log that the issuer does not remember: then its state
+// was put back to before it, and it may have given by any intent up to there.
+func (i *Issuer) forgotten(before known, feed Feed) int64 {
+	last := before.forgotten
+	for n, leaf := range feed.Leaves {
+		if leaf.Kind != string(statement.KindGrant) {
+			continue
+		}
+		if _, remembered := i.state.gave.recall(statement.ID(leaf.Subject)); !remembered {
+			last = feed.From + int64(n)
+		}
+	}
+	return last
 }
 
 func (i *Issuer) extend(s *proof.State, manifests map[string][]byte, entries []proof.Entry) (*proof.State, error) {
@@ -260,14 +273,6 @@ func (p *page) write(ctx context.Context, tx *sql.Tx) error {
 	for id, at := range p.coming() {
 		if err := at.write(ctx, tx, id); err != nil {
 			return err
-		}
-	}
-	for n, leaf := range p.Leaves {
-		if leaf.Kind != string(statement.KindGrant) {
-			continue
-		}
-		if _, remembered := p.state.gave.recall(statement.ID(leaf.Subject)); !remembered {
-			p.forgotten = p.From + int64(n) // the state was put back to before it
 		}
 	}
 	for _, e := range p.entries {

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -80,7 +81,6 @@ func (i *Issuer) Issue(ctx context.Context, e statement.Envelope, leaf IntentLea
 	if m.first != nil {
 		return i.again(*m.first, said.Request, e.ID(), now)
 	}
-	i.state.gave.keep(m.Grant.ID, struct{}{}, maxGave)
 	return m.Result, nil
 }
 
@@ -93,6 +93,7 @@ func (i *Issuer) again(g given, request, intent statement.ID, now time.Time) (Re
 	if err != nil {
 		return Result{}, err
 	}
+	i.state.gave.keep(good.ID, struct{}{}, maxGave)
 	return Result{good, g.certificate}, nil
 }
 
@@ -155,6 +156,7 @@ func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said 
 type making struct {
 	Result
 	rests restsOn
+	state *state
 	first *given // that somebody else has made for the same request meanwhile
 }
 
@@ -183,7 +185,7 @@ func (i *Issuer) give(ctx context.Context, k known, e statement.Envelope, said s
 	for _, a := range v.Approvals {
 		rests = append(rests, signature{a.Key.Fingerprint, a.At})
 	}
-	return &making{Result: Result{Signed[statement.Grant]{envelope, raw, envelope.ID(), g}, certificate}, rests: rests}, nil
+	return &making{Result: Result{Signed[statement.Grant]{envelope, raw, envelope.ID(), g}, certificate}, rests: rests, state: i.state}, nil
 }
 
 // certify signs the certificate that gives exactly what the grant does, to its holder's key.
@@ -224,6 +226,17 @@ func (m *making) write(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	g := m.Grant.Said
+	// What is given rests on a log that was followed for good: the page with its intent was sent before
+	// this, and if it is not here, it never will be.
+	var spent int64
+	err = tx.QueryRowContext(ctx, "select spent from places where statement = $1", bytesOf(string(g.Request))).Scan(&spent)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && spent != g.Index {
+		return brevet.Errorf(brevet.Unavailable, "the log was not followed as far as the intent after all")
+	}
+	if err != nil {
+		return err
+	}
+	m.state.gave.keep(m.Grant.ID, struct{}{}, maxGave) // before anybody can log it
 	kept, err := tx.ExecContext(ctx, `insert into grants (request, intent, id, statement, envelope, certificate, ends, keys) values ($1, $2, $3, $4, $5, $6, $7, $8)
 		on conflict (request) do nothing`,
 		bytesOf(string(g.Request)), bytesOf(string(g.Intent)), g.ID, bytesOf(string(m.Grant.ID)), m.Grant.Raw, m.Certificate, g.To, string(keys))

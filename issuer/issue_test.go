@@ -344,7 +344,7 @@ func TestWhatComesNext(t *testing.T) {
 		want   string // the refusal, or "" if it is given
 	}{
 		{name: "as it was judged", happen: func(w *world, request proof.Entry) { w.Append(request.Envelope) }},
-		{name: "the request never came", happen: func(*world, proof.Entry) {}, want: "does not stand in the log"},
+		{name: "the request never came", happen: func(*world, proof.Entry) {}, want: "the intent stands in the log before what it rests on"},
 		{name: "its person was suspended first", happen: func(w *world, request proof.Entry) {
 			w.Append(w.Revocation("alice", statement.RevokePerson, "bob"))
 			w.Append(request.Envelope)
@@ -455,10 +455,50 @@ func TestOneGrantForARequest(t *testing.T) {
 	said := open[statement.Intent](t, void)
 	id := string(said.Request) // any will do
 	m := making{Result: Result{
-		Grant:       Signed[statement.Grant]{Raw: []byte{1}, ID: statement.ID(id), Said: statement.Grant{Request: said.Request, Intent: statement.ID(id)}},
+		Grant:       Signed[statement.Grant]{Raw: []byte{1}, ID: statement.ID(id), Said: statement.Grant{Request: said.Request, Intent: statement.ID(id), Index: leaf.Index}},
 		Certificate: []byte{1},
-	}}
+	}, state: w.issuer.state}
 	if err := w.issuer.state.write(t.Context(), "issue", m.write); err != nil || m.first == nil {
 		t.Errorf("a second grant was kept (%v)", err)
 	}
+}
+
+// TestAnIntentBeforeItsRequest shows that nothing comes of an intent that the log has before the request
+// that it is for, though both are there: nobody would accept the proof.
+func TestAnIntentBeforeItsRequest(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	w.follow()
+	request := proof.Entry{Envelope: w.Sign(w.Request("bob", "web-now"), w.Keys["bob"])}
+	bundle := w.Bundle(request)
+	intent := w.prepare(bundle)
+	leaf := w.appendIntent(intent)
+	w.Append(request.Envelope)
+	w.follow()
+	_, err := w.issuer.Issue(t.Context(), intent, leaf, bundle)
+	refused(t, err, brevet.Refused, "the intent stands in the log before what it rests on")
+}
+
+// TestNothingIsGivenByALogThatIsNotKept has the log known before it is durable, and then not become so: what
+// was judged by it is not given.
+func TestNothingIsGivenByALogThatIsNotKept(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	intent := w.prepare(bundle)
+	leaf := w.appendIntent(intent)
+	f := w.feed()
+	before := w.issuer.knows()
+	next, entries, err := w.issuer.examine(before, f)
+	if err != nil || len(entries) > 0 {
+		t.Fatal(entries, err)
+	}
+	coming := (&page{Feed: f}).coming()
+	w.issuer.state.coming.Store(&coming)
+	w.issuer.learn(next) // as Follow does, whose write then fails
+	_, err = w.issuer.Issue(t.Context(), intent, leaf, bundle)
+	refused(t, err, brevet.Unavailable, "was not followed as far as the intent")
+	w.issuer.state.coming.Store(nil)
+	w.issuer.learn(before)
+	w.follow()
+	w.issue(intent, leaf, bundle)
 }

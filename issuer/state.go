@@ -34,6 +34,7 @@ type state struct {
 	gave    recent[statement.ID, struct{}]
 	tidied  time.Time     // the writer's: when old grants were last forgotten
 	stop    chan struct{} // closed by close
+	ended   chan struct{} // closed when nothing is taken from the queue any more
 	running sync.WaitGroup
 	signed  time.Time // the writer's: what the database has
 }
@@ -43,7 +44,7 @@ var schema string
 
 const (
 	maxGave       = 1 << 12
-	schemaVersion = 1
+	schemaVersion = 2
 	stateFile     = "state.db"
 	readers       = 4
 )
@@ -78,8 +79,8 @@ func createState(dir string, name brevet.MachineID, now time.Time) (err error) {
 	return err
 }
 
-// openFile opens the database with one connection. An intent must survive a power cut, so every
-// commit is synchronous.
+// openFile opens the database with one connection. What was given or heard must survive a power cut, so
+// every commit is synchronous.
 func openFile(path string, query url.Values) (*sql.DB, error) {
 	for _, pragma := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"} {
 		query.Add("_pragma", pragma)
@@ -111,7 +112,7 @@ func openState(ctx context.Context, dir string, c *clock) (*state, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, brevet.Errorf(brevet.Refused, "%s can be reached by others than its owner (mode %04o)", brevet.Quote(path), mode).WithHint("chmod 600 %s", path)
 	}
-	s := &state{clock: c, queue: make(chan *write), stop: make(chan struct{})}
+	s := &state{clock: c, queue: make(chan *write, maxBatch), stop: make(chan struct{}), ended: make(chan struct{})}
 	if s.writes, err = openFile(path, url.Values{"_txlock": {"immediate"}}); err != nil {
 		return nil, err
 	}

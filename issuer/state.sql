@@ -1,5 +1,5 @@
 -- What an issuer knows and what it has signed. Times are microseconds since 1970 UTC, digests and
--- statement ids are bytes. Version 1 (pragma user_version).
+-- statement ids are bytes. Version 2 (pragma user_version).
 
 -- One row: who the issuer is, and how far it has followed the log.
 create table issuer (

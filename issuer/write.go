@@ -32,28 +32,45 @@ const (
 
 // write makes a change durable. It does not wait for ctx once the change is on its way.
 func (s *state) write(ctx context.Context, what string, do func(context.Context, *sql.Tx) error) error {
-	return s.send(ctx, &write{what: what, do: do, done: make(chan struct{})})
-}
-
-// writePatiently makes a change durable with the next one, or in a moment.
-func (s *state) writePatiently(ctx context.Context, what string, do func(context.Context, *sql.Tx) error) error {
-	return s.send(ctx, &write{what: what, do: do, patient: true, done: make(chan struct{})})
-}
-
-func (s *state) send(ctx context.Context, w *write) error {
-	select {
-	case s.queue <- w:
-	case <-s.stop:
-		return errStopping
-	case <-ctx.Done():
-		return brevet.Errorf(brevet.Unavailable, "the issuer did not answer in time").Because(ctx.Err())
+	w := &write{what: what, do: do, done: make(chan struct{})}
+	if err := s.send(ctx, w); err != nil {
+		return err
 	}
-	<-w.done
-	return w.err
+	return s.wait(w)
+}
+
+// send puts a change behind those that were sent before: it becomes durable with the last of them, or later.
+func (s *state) send(ctx context.Context, w *write) error {
+	if ctx.Err() == nil {
+		select {
+		case s.queue <- w:
+			return nil
+		case <-s.stop:
+			return errStopping
+		case <-ctx.Done():
+		}
+	}
+	return brevet.Errorf(brevet.Unavailable, "the issuer did not answer in time").Because(ctx.Err())
+}
+
+// wait returns when the change that was sent is durable, or has failed.
+func (s *state) wait(w *write) error {
+	select {
+	case <-w.done:
+		return w.err
+	case <-s.ended:
+	}
+	select {
+	case <-w.done:
+		return w.err
+	default: // it came when nobody took it any more
+		return errStopping
+	}
 }
 
 // run commits what comes until close.
 func (s *state) run() {
+	defer close(s.ended)
 	var batch []*write
 	var late <-chan time.Time
 	for stopping := false; !stopping; {
@@ -69,11 +86,24 @@ func (s *state) run() {
 		case <-late:
 		case <-s.stop:
 			stopping = true
+			batch = append(batch, s.left()...)
 		}
 		if len(batch) > 0 {
 			s.commit(batch)
 		}
 		batch, late = nil, nil
+	}
+}
+
+// left takes what waits, and no more.
+func (s *state) left() (batch []*write) {
+	for {
+		select {
+		case w := <-s.queue:
+			batch = append(batch, w)
+		default:
+			return batch
+		}
 	}
 }
 

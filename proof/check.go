@@ -297,6 +297,8 @@ func (s *State) IntentRestsOn(intent statement.Intent, ev Evidence, index int64)
 		return refuse("the intent is for another request")
 	case intent.Bundle != digest:
 		return refuse("the intent rests on other evidence")
+	case ev.Request.Index >= index || slices.ContainsFunc(ev.Approvals, func(a Entry) bool { return a.Index >= index }):
+		return refuse("the intent stands in the log before what it rests on")
 	case !s.Roster.knewBefore(intent.Roster, index):
 		return refuse("the intent rests on a roster that is not ours")
 	case !s.Catalog.knewBefore(intent.Catalog, index):

@@ -113,7 +113,7 @@ func (q *Query) CountSince(person brevet.PersonID, since time.Time) (int, error)
 }
 
 // MaxCount is the highest number that CountSince returns.
-const MaxCount = 200
+const MaxCount = 1000
 
 // ends returns the only row whose id has the given ending, of ids in Crockford's base32.
 func ends[T any](q *Query, what, ending string, scan func(scanner) (T, error), query string) (T, error) {
