@@ -61,6 +61,9 @@ func (s *Spine) reviewRequest(ctx context.Context, q *store.Query, by brevet.Cal
 		return err
 	}
 	v := s.view() // which has the request and its answers, however new
+	if !v.now.Before(r.Deadline) {
+		return nil // it lapses, which says more
+	}
 	var why string
 	w, err := v.Weigh(ev.Evidence, v.size, v.now, &s.memory)
 	switch {

@@ -59,7 +59,14 @@ func grantOf(r brevet.Request) brevet.Grant {
 func TestRequest(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		r := request(1)
-		change(t, s, func(tx *store.Tx) error { return tx.AddRequest(r) })
+		_, err := s.Change(t.Context(), func(tx *store.Tx) ([]brevet.Event, error) {
+			asked := happened("request")
+			asked.Kind, asked.Subject, asked.Request, asked.Statement = "request", r.Statement, r.ID, []byte("signed")
+			return []brevet.Event{asked}, tx.AddRequest(r)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		q := s.Query(t.Context())
 		for name, get := range map[string]func() (brevet.Request, error){
 			"by id":        func() (brevet.Request, error) { return q.Request(r.ID) },
@@ -74,7 +81,7 @@ func TestRequest(t *testing.T) {
 				t.Errorf("%s: (-want +got)\n%s", name, diff)
 			}
 		}
-		_, err := q.Request("req_00000000000000000000000000")
+		_, err = q.Request("req_00000000000000000000000000")
 		kind(t, err, brevet.NotFound)
 		kind(t, try(t, s, func(tx *store.Tx) error { return tx.AddRequest(r) }), brevet.Conflict)
 
