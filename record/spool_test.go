@@ -522,6 +522,18 @@ func limitFiles(t *testing.T, size uint64) (lift func()) {
 	return lift
 }
 
+// ending reports whether a recording is still to be closed.
+func ending(s *Spool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.open {
+		if !d.final {
+			return true
+		}
+	}
+	return false
+}
+
 // A full disk ends the recording, and what was written before is delivered.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
@@ -545,6 +557,9 @@ func TestDiskFull(t *testing.T) {
 	<-w.Done()
 	if err := w.Close("exit"); err == nil {
 		t.Error("closed well")
+	}
+	for ending(s) { // a sync may be on its way
+		time.Sleep(time.Millisecond)
 	}
 	u.mu.Lock()
 	away = false

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -86,11 +85,38 @@ func firstDifference(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// encoder writes one document.
-type encoder struct{ out []byte }
+// encoder writes one document. It remembers what the types are made of that it met, since a catalog
+// repeats a few types thousands of times.
+type encoder struct {
+	out []byte
+	met map[reflect.Type]plan
+}
 
-// plans remembers what types are made of, which never changes: reflect.Type to plan.
-var plans sync.Map
+// planned are the types that are written all the time, and what they are made of.
+var planned = plansOf(Envelope{}, Request{}, Approval{}, Intent{}, Grant{}, Status{}, Receipt{}, Revocation{})
+
+func plansOf(values ...any) map[reflect.Type]plan {
+	all := map[reflect.Type]plan{}
+	var add func(t reflect.Type)
+	add = func(t reflect.Type) {
+		if _, known := all[t]; known {
+			return
+		}
+		all[t] = newPlan(t)
+		switch t.Kind() {
+		case reflect.Slice, reflect.Map, reflect.Pointer:
+			add(t.Elem())
+		case reflect.Struct:
+			for i := range t.NumField() {
+				add(t.Field(i).Type)
+			}
+		}
+	}
+	for _, v := range values {
+		add(reflect.TypeOf(v))
+	}
+	return all
+}
 
 // plan is how values of a type are written: the members of a struct, in order, or why they cannot be.
 type plan struct {
@@ -98,15 +124,26 @@ type plan struct {
 	err     error
 }
 
-func planOf(t reflect.Type) plan {
-	if known, ok := plans.Load(t); ok {
-		return known.(plan)
-	}
+func newPlan(t reflect.Type) plan {
 	p := plan{err: checkPlain(t)}
 	if p.err == nil && t.Kind() == reflect.Struct {
 		p.members, p.err = membersOf(t)
 	}
-	plans.Store(t, p)
+	return p
+}
+
+func (e *encoder) planOf(t reflect.Type) plan {
+	if p, ok := planned[t]; ok {
+		return p
+	}
+	if p, ok := e.met[t]; ok {
+		return p
+	}
+	if e.met == nil {
+		e.met = map[reflect.Type]plan{}
+	}
+	p := newPlan(t)
+	e.met[t] = p
 	return p
 }
 
@@ -121,7 +158,7 @@ func (e *encoder) value(v reflect.Value) error {
 	if !v.IsValid() {
 		return fmt.Errorf("null has no place in canonical JSON")
 	}
-	p := planOf(v.Type())
+	p := e.planOf(v.Type())
 	if p.err != nil {
 		return p.err
 	}
