@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,4 +325,20 @@ func waitUntil(t testing.TB, w *world, r flow.RequestView, good func(flow.Reques
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestWhatWasNotIssuedIsOwed: an issuer that is away costs nobody their request.
+func TestWhatWasNotIssuedIsOwed(t *testing.T) {
+	w := onSQLite(t)
+	must(t, w.issuer.Close())
+	r := w.ask("bob", "web-now")
+	if r.State != brevet.Ready {
+		t.Fatalf("the request is %s: %s", r.State, r.Why)
+	}
+	jobs := must1(w.store.Query(t.Context()).Jobs(store.MaxPage))(t)
+	if !slices.ContainsFunc(jobs, func(j store.Job) bool { return j.Kind == "issue" && j.Subject == string(r.ID) }) {
+		t.Errorf("nobody owes it: %v", jobs)
+	}
+	w.restart(nil)
+	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.GrantState == brevet.Live })
 }

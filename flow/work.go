@@ -10,7 +10,7 @@ import (
 )
 
 // The kinds of job. Whoever makes work owed tries it at once; the job is for when that fails, or
-// the process dies before.
+// the process dies before. Issuing is owed by the state of the rows, and is a job only once it has failed.
 const (
 	jobIssue = "issue" // a request that is ready, to its grant
 	jobEnd   = "end"   // a grant that is ending, until its gateway has confirmed

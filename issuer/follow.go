@@ -152,7 +152,7 @@ func (i *Issuer) forgotten(before known, feed Feed) int64 {
 		if leaf.Kind != string(statement.KindGrant) {
 			continue
 		}
-		if _, remembered := i.state.gave.recall(statement.ID(leaf.Subject)); !remembered {
+		if _, remembered := i.state.gave.Recall(statement.ID(leaf.Subject)); !remembered {
 			last = feed.From + int64(n)
 		}
 	}

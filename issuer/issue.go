@@ -93,7 +93,7 @@ func (i *Issuer) again(g given, request, intent statement.ID, now time.Time) (Re
 	if err != nil {
 		return Result{}, err
 	}
-	i.state.gave.keep(good.ID, struct{}{}, maxGave)
+	i.state.gave.Keep(good.ID, struct{}{}, maxGave)
 	return Result{good, g.certificate}, nil
 }
 
@@ -137,7 +137,7 @@ func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said 
 		now time.Time
 	}
 	moments := []moment{{index, time.UnixMicro(said.At)}, {k.head.Size, now}}
-	if before, known := i.prepared.recall(id); known && before == s {
+	if before, known := i.prepared.Recall(id); known && before == s {
 		moments = moments[1:] // Prepare has judged it by the same
 	}
 	var v *proof.Verdict
@@ -236,7 +236,7 @@ func (m *making) write(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	m.state.gave.keep(m.Grant.ID, struct{}{}, maxGave) // before anybody can log it
+	m.state.gave.Keep(m.Grant.ID, struct{}{}, maxGave) // before anybody can log it
 	kept, err := tx.ExecContext(ctx, `insert into grants (request, intent, id, statement, envelope, certificate, ends, keys) values ($1, $2, $3, $4, $5, $6, $7, $8)
 		on conflict (request) do nothing`,
 		bytesOf(string(g.Request)), bytesOf(string(g.Intent)), g.ID, bytesOf(string(m.Grant.ID)), m.Grant.Raw, m.Certificate, g.To, string(keys))

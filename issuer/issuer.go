@@ -49,7 +49,7 @@ type Issuer struct {
 	folder   *os.File // locked
 	state    *state
 	memory   proof.Memory
-	prepared recent[statement.ID, *proof.State] // by what the last intents were judged
+	prepared proof.Recent[statement.ID, *proof.State] // by what the last intents were judged
 	statuses statuses
 
 	closing func() error // once

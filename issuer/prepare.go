@@ -63,7 +63,7 @@ func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement
 	}
 	i.clock.sign(now)
 	i.memory.Made(e, wanted, i.keys.statements.Key())
-	i.prepared.keep(e.ID(), k.state, maxPrepared)
+	i.prepared.Keep(e.ID(), k.state, maxPrepared)
 	return Signed[statement.Intent]{e, raw, e.ID(), wanted}, nil
 }
 

@@ -34,7 +34,7 @@ func (s *state) read(ctx context.Context) (kept, error) {
 	err := s.each(ctx, fmt.Sprintf("select statement from grants order by rowid desc limit %d", maxGave), func(rows *sql.Rows) error {
 		var id []byte
 		err := rows.Scan(&id)
-		s.gave.keep(statement.ID(hex.EncodeToString(id)), struct{}{}, maxGave)
+		s.gave.Keep(statement.ID(hex.EncodeToString(id)), struct{}{}, maxGave)
 		return err
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/sqlite"
 	"github.com/brevet-pim/brevet/statement"
 )
@@ -31,7 +32,7 @@ type state struct {
 	coming atomic.Pointer[coming]
 	// gave are the last grants that were given, by the ids of their statements. They are followed in the
 	// log a moment later, or after a restart, and nothing else is given in between.
-	gave    recent[statement.ID, struct{}]
+	gave    proof.Recent[statement.ID, struct{}]
 	tidied  time.Time     // the writer's: when old grants were last forgotten
 	stop    chan struct{} // closed by close
 	ended   chan struct{} // closed when nothing is taken from the queue any more

@@ -117,11 +117,14 @@ func (w *world) reopen() {
 // feed returns what is new in the log.
 func (w *world) feed() Feed {
 	size, _ := w.issuer.Size(w.T.Context())
-	f := Feed{From: size, Leaves: w.Log.Leaves(size), Manifests: w.Manifests, Checkpoint: w.Log.Checkpoint()}
+	f := Feed{From: size, Leaves: w.Log.Leaves(size), Checkpoint: w.Log.Checkpoint()}
 	for _, e := range w.Entries {
 		if e.Index >= size {
 			f.Entries = append(f.Entries, e)
 		}
+	}
+	if len(f.Entries) > 0 { // as the server does
+		f.Manifests = w.Manifests
 	}
 	return f
 }

@@ -2,47 +2,21 @@ package proof
 
 import (
 	"crypto/sha256"
-	"sync"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/statement"
 )
 
 // Memory remembers which statements were opened and which signatures were verified, so that the
-// same ones cost nothing the second time. It remembers what was good only, bounded in number. A nil Memory remembers nothing. It is safe for use by many at once.
+// same ones cost nothing the second time. It remembers what was good only, bounded in number. A nil
+// Memory remembers nothing. It is safe for use by many at once.
 type Memory struct {
-	presences remembered[brevet.Presence]   // of verified signatures
-	payloads  remembered[statement.Payload] // by the digest of the statement
+	presences Recent[[32]byte, brevet.Presence]   // of verified signatures
+	payloads  Recent[[32]byte, statement.Payload] // by the digest of the statement
 }
 
 // mostRemembered is how many are remembered at least.
 const mostRemembered = 1 << 14
-
-// remembered is a bounded number of values by a digest. When the newer ones are as many as may be,
-// the older ones are forgotten.
-type remembered[T any] struct {
-	mu       sync.Mutex
-	now, old map[[32]byte]T // guarded by mu
-}
-
-func (r *remembered[T]) recall(name [32]byte) (T, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if v, ok := r.now[name]; ok {
-		return v, true
-	}
-	v, ok := r.old[name]
-	return v, ok
-}
-
-func (r *remembered[T]) keep(name [32]byte, v T) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.now == nil || len(r.now) >= mostRemembered {
-		r.now, r.old = map[[32]byte]T{}, r.now
-	}
-	r.now[name] = v
-}
 
 // verify checks that the key made the signature: see statement.Verify.
 func (m *Memory) verify(e statement.Envelope, digest [32]byte, sig statement.Signature, key statement.Key) (brevet.Presence, error) {
@@ -50,12 +24,12 @@ func (m *Memory) verify(e statement.Envelope, digest [32]byte, sig statement.Sig
 		return statement.Verify(e, sig, key)
 	}
 	name := nameOf(digest, sig, key)
-	if presence, ok := m.presences.recall(name); ok {
+	if presence, ok := m.presences.Recall(name); ok {
 		return presence, nil
 	}
 	presence, err := statement.Verify(e, sig, key)
 	if err == nil {
-		m.presences.keep(name, presence)
+		m.presences.Keep(name, presence, mostRemembered)
 	}
 	return presence, err
 }
@@ -73,9 +47,9 @@ func nameOf(digest [32]byte, sig statement.Signature, key statement.Key) [32]byt
 // Made takes in a statement that the caller has made and signed with its own key just now.
 func (m *Memory) Made(e statement.Envelope, p statement.Payload, key statement.Key) {
 	digest := e.Digest()
-	m.payloads.keep(digest, p)
+	m.payloads.Keep(digest, p, mostRemembered)
 	for _, sig := range e.Signatures {
-		m.presences.keep(nameOf(digest, sig, key), brevet.NoPresence)
+		m.presences.Keep(nameOf(digest, sig, key), brevet.NoPresence, mostRemembered)
 	}
 }
 
@@ -89,14 +63,14 @@ func open[T statement.Payload](m *Memory, e statement.Envelope, digest [32]byte)
 	if m == nil {
 		return statement.Open[T](e)
 	}
-	if p, ok := m.payloads.recall(digest); ok {
+	if p, ok := m.payloads.Recall(digest); ok {
 		if typed, ok := p.(T); ok {
 			return typed, nil
 		}
 	}
 	p, err := statement.Open[T](e)
 	if err == nil {
-		m.payloads.keep(digest, p)
+		m.payloads.Keep(digest, p, mostRemembered)
 	}
 	return p, err
 }

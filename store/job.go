@@ -8,8 +8,9 @@ import (
 	"github.com/brevet-pim/brevet"
 )
 
-// Job is background work that is owed: it was enqueued with the change that owes it, is
-// claimed by one worker at a time, and is tried until it is finished. Nothing gives it up.
+// Job is background work that is owed: it was enqueued with the change that owes it, or when a
+// first try failed, is claimed by one worker at a time, and is tried until it is finished. Nothing
+// gives it up.
 type Job struct {
 	ID       string // job_…
 	Kind     string // what is to be done: "advance", "revoke" …
