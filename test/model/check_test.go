@@ -223,7 +223,7 @@ func (w *world) checkAdmission(g *grant) error {
 		}
 		return nil
 	}
-	if why == "" && len(answer.Bundles) < 3 && !w.behind() { // three proofs are shown at most
+	if why == "" && len(answer.Bundles) < 3 && !w.behind() && !w.heard[g.id] { // three proofs are shown at most
 		return fmt.Errorf("it is live, and the gateway lets nobody in (%s): %w", answer.Refusal, errors.Join(problems...))
 	}
 	return nil

@@ -302,6 +302,11 @@ func (w *world) revoke(ctx context.Context, m move) error {
 		return err
 	}
 	_, err = w.spine.Revoke(ctx, w.as(m.by), raw, 0)
+	if brevet.KindOf(err) == brevet.Unavailable { // not written down, and the issuer may know
+		w.mu.Lock()
+		w.heard[g.id] = true
+		w.mu.Unlock()
+	}
 	return w.answered("revocation", id, err)
 }
 

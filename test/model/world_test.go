@@ -39,13 +39,14 @@ type world struct {
 	spine  *flow.Spine
 	stop   func()
 
-	mu     sync.Mutex    // guards offset
+	mu     sync.Mutex    // guards offset, acked and heard while moves are made
 	offset time.Duration // of the clock of store, issuer, spine and people against the real one
 
 	ledger *ledger
 	gate   *proof.Verifier // what gw-1 believes
 	acked  []ack
 	said   map[brevet.PersonID][]byte // the last approval that somebody handed in
+	heard  map[brevet.GrantID]bool    // grants whose revocation the issuer may know alone, as the database was away
 	shown  map[brevet.GrantID][]byte  // the last proof by which the gateway let somebody in
 	latest time.Time                  // the highest that the clock ever stood at
 }
@@ -68,7 +69,7 @@ func newWorld(t testing.TB, database string, bubble bool, log *slog.Logger) *wor
 	must(t, err)
 	w := &world{
 		t: t, bubble: bubble, database: database, log: log, ledger: newLedger(),
-		said: map[brevet.PersonID][]byte{}, shown: map[brevet.GrantID][]byte{},
+		said: map[brevet.PersonID][]byte{}, shown: map[brevet.GrantID][]byte{}, heard: map[brevet.GrantID]bool{},
 	}
 	w.recorder, err = seal.NewIdentity()
 	must(t, err)
