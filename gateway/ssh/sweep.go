@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -15,9 +16,18 @@ import (
 
 // sweepCommand ends the other commands that sshd runs for this connection. Each leads a process group,
 // and is a child of the process of sshd's that also runs this one. Login shells of every kind can exec.
+//
+// When the connection is lost just before it runs, its parent is no longer that process but whoever adopts
+// orphans: process 1 as a rule, whose other children are all that the host does (and which is itself an
+// sshd, in containers). So it does nothing, with status 1, unless its parent is an sshd and not process 1.
 const sweepCommand = `exec /bin/sh -c '` +
-	`others() { ps -A -o pid= -o ppid= | while read -r p parent; do if [ "$parent" = "$PPID" ] && [ "$p" != $$ ]; then echo "$p"; fi; done; }; ` +
-	`for signal in TERM KILL; do left=$(others); [ -n "$left" ] || exit 0; for p in $left; do kill -s $signal -- "-$p"; done; sleep 1; done'`
+	`others() { ps -A -o pid= -o ppid= -o comm= | { ours=; found=; ` +
+	`while read -r p parent name; do ` +
+	`if [ "$p" = "$PPID" ]; then case $name in sshd*|*/sshd*) ours=yes;; esac; fi; ` +
+	`if [ "$parent" = "$PPID" ] && [ "$p" != $$ ]; then found="$found $p"; fi; done; ` +
+	`[ "$PPID" != 1 ] && [ "$ours" ] && echo "$found"; }; }; ` +
+	`for signal in TERM KILL; do left=$(others) || exit 1; [ "$left" ] || exit 0; ` +
+	`for p in $left; do kill -s $signal -- "-$p"; done; sleep 1; done'`
 
 const (
 	sweepAfter  = time.Second     // for a command to end by itself
@@ -56,8 +66,17 @@ func (d *dialing) sweep() error {
 	if _, err := io.Copy(io.Discard, channel); err != nil {
 		return err
 	}
+	done := struct{ Status uint32 }{failStatus} // until it says otherwise
 	for r := range requests {
+		if r.Type == "exit-status" {
+			if err := gossh.Unmarshal(r.Payload, &done); err != nil {
+				return err
+			}
+		}
 		_ = r.Reply(false, nil)
+	}
+	if done.Status != 0 {
+		return fmt.Errorf("the target ended the command for it with status %d", done.Status)
 	}
 	return nil
 }
