@@ -108,14 +108,22 @@ func (s *Spine) take(ctx context.Context, by brevet.Caller, raw []byte, envelope
 	return s.view().request(a.row, nil, raw, brevet.Grant{}), nil
 }
 
-// claim is what the server alone says of the request: it can only make the answer stricter.
+// claim is what the server alone says of the request: it can only make the answer stricter. Requests
+// are counted only where a policy asks how many there were.
 func (s *Spine) claim(ctx context.Context, by brevet.Caller, said statement.Request, v view) (policy.Claimed, error) {
-	count, err := s.Store.Query(ctx).CountSince(said.Person, v.now.Add(-recently))
+	compiled, err := v.Catalog.InForce()
 	if err != nil {
 		return policy.Claimed{}, err
 	}
-	recent := int64(count)
-	claimed := policy.Claimed{RecentRequests: &recent}
+	var claimed policy.Claimed
+	if compiled.Policy.ReadsRecentRequests() {
+		count, err := s.Store.Query(ctx).CountSince(said.Person, v.now.Add(-recently))
+		if err != nil {
+			return policy.Claimed{}, err
+		}
+		recent := int64(count)
+		claimed.RecentRequests = &recent
+	}
 	if by.Person != "" {
 		claimed.Source = by.Source
 	}

@@ -110,9 +110,6 @@ func endIn(t *store.Tx, g brevet.Grant, e ending) (brevet.Grant, error) {
 	if err != nil {
 		return g, err
 	}
-	if err := t.EraseCredential(g.ID); err != nil {
-		return g, err
-	}
 	return g, t.Enqueue(jobEnd, string(g.ID), e.at.Add(lead))
 }
 

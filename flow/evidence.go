@@ -83,9 +83,14 @@ func (s *Spine) readEvidence(q *store.Query, row brevet.Request) (evidence, erro
 
 // logged returns the statement with the id, as it stands in the log.
 func logged(q *store.Query, id string) (store.Entry, statement.Envelope, error) {
-	entry, err := q.Statement(id)
+	return known(q.Statement(id))
+}
+
+// known reads a statement that the database names: it must be in the log.
+func known(entry store.Entry, err error) (store.Entry, statement.Envelope, error) {
 	if brevet.KindOf(err) == brevet.NotFound {
-		return entry, statement.Envelope{}, brevet.Errorf(brevet.Refused, "the log has no statement %.16s…, which the database names", id).Because(err)
+		message, _ := brevet.MessageOf(err)
+		return entry, statement.Envelope{}, brevet.Errorf(brevet.Refused, "%s in the log, which the database names", message).Because(err)
 	}
 	if err != nil {
 		return entry, statement.Envelope{}, err

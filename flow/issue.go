@@ -277,14 +277,14 @@ func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
 	event.Detail = map[string]any{"serial": given.Serial, "from": g.From, "to": g.To}
 	fault.Point("flow.give")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		err := t.GiveGrant(g)
+		err := t.GiveGrant(g, credential)
 		if brevet.KindOf(err) == brevet.Conflict {
 			return nil, errOvertaken
 		}
 		if err != nil {
 			return nil, err
 		}
-		return []brevet.Event{event}, t.PutCredential(g, credential)
+		return []brevet.Event{event}, nil
 	})
 	fault.Point("flow.given")
 	if err == nil {

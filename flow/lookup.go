@@ -104,7 +104,7 @@ func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
 // admission returns the proof of a live grant with the issuer's fresh word, for a gateway that has
 // the chains. The row must say what the log says.
 func (s *Spine) admission(ctx context.Context, v view, g brevet.Grant) (bundle []byte, err error) {
-	entry, err := s.Store.Query(ctx).Statement(g.Statement)
+	entry, err := s.Store.Query(ctx).GivenBy(g)
 	if err != nil {
 		return nil, err
 	}

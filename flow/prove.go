@@ -75,7 +75,7 @@ func (p prover) statements(ids ...statement.ID) ([]proof.Record, error) {
 
 // grant returns the proof of a grant, without the chains.
 func (p prover) grant(s *Spine, g brevet.Grant) (*proof.Bundle, error) {
-	_, envelope, err := logged(p.q, g.Statement)
+	entry, envelope, err := known(p.q.GivenBy(g))
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +95,14 @@ func (p prover) grant(s *Spine, g brevet.Grant) (*proof.Bundle, error) {
 	if b.Approvals, err = p.statements(given.Approvals...); err != nil {
 		return nil, err
 	}
-	two, err := p.statements(given.Request, envelope.ID())
+	requests, err := p.statements(given.Request)
 	if err != nil {
 		return nil, err
 	}
-	b.Request, b.Grant = two[0], two[1]
+	b.Request = requests[0]
+	if b.Grant, err = p.record(entry); err != nil {
+		return nil, err
+	}
 	intent, err := p.q.IntentOf(string(given.Request))
 	if err != nil {
 		return nil, err
@@ -277,7 +280,7 @@ func (s *Spine) ExportGrant(ctx context.Context, by brevet.Caller, id string) (b
 	if g.Statement == "" {
 		return "", nil, brevet.Errorf(brevet.Conflict, "%s was not given, so there is nothing to prove: it is %s", g.ID, g.State)
 	}
-	entry, err := s.Store.Query(ctx).Statement(g.Statement)
+	entry, err := s.Store.Query(ctx).GivenBy(g)
 	if err != nil {
 		return "", nil, err
 	}

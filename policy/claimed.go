@@ -41,6 +41,10 @@ func claimOf(name string) claims {
 	return allClaims
 }
 
+// ReadsRecentRequests reports whether a policy of the set reads context.claimed.recentRequests. If none
+// does, nobody need count.
+func (s *Set) ReadsRecentRequests() bool { return s.reads&claimOf("recentRequests") != 0 }
+
 // record returns the claimed values that are there, and which are not.
 func (c Claimed) record() (cedar.Record, claims) {
 	missing := allClaims

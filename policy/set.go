@@ -33,6 +33,7 @@ type Set struct {
 	groups    map[brevet.GroupName][]brevet.PersonID
 	groupsOf  map[brevet.PersonID][]brevet.GroupName // sorted
 	policies  []*entry                               // in the order of files
+	reads     claims                                 // what any of them reads
 	index     map[indexKey][]*entry
 	unscoped  map[brevet.Action][]*entry // those that name no resource
 }
@@ -81,6 +82,7 @@ func Compile(c brevet.Catalog, people People) (*Set, error) {
 	}
 	for _, e := range entries {
 		s.addToIndex(e)
+		s.reads |= e.reads
 	}
 	return s, nil
 }

@@ -196,7 +196,7 @@ func (s *Store) commit(parent context.Context, batch []*change, apart bool) erro
 		return err
 	}
 	fault.Point("store.change.commit")
-	if err := s.finish(ctx, tx, log.last); err != nil {
+	if err := s.finish(ctx, tx, log.tip); err != nil {
 		return err
 	}
 	fault.Point("store.change.committed")
@@ -299,7 +299,7 @@ func guard(c *change, tx *Tx) (events []brevet.Event, err error) {
 
 // finish commits. If the answer to the commit is lost, it finds out what happened: an
 // error means that nothing was written.
-func (s *Store) finish(ctx context.Context, tx *sql.Tx, last brevet.EventID) error {
+func (s *Store) finish(ctx context.Context, tx *sql.Tx, written tip) error {
 	err := tx.Commit()
 	if err == nil || s.dialect.judge(err) == again {
 		return err
@@ -308,7 +308,7 @@ func (s *Store) finish(ctx context.Context, tx *sql.Tx, last brevet.EventID) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTime)
 	defer cancel()
 	for {
-		done, doubt := s.committed(ctx, last)
+		done, doubt := s.committed(ctx, written)
 		switch {
 		case doubt == nil && done:
 			return nil
@@ -321,9 +321,9 @@ func (s *Store) finish(ctx context.Context, tx *sql.Tx, last brevet.EventID) err
 	}
 }
 
-// committed reports whether the event is in the log. It waits for the log's head first: the
+// committed reports whether what was written is in the log: its last event, where it was put. It waits for the log's head first: the
 // transaction in doubt holds it as long as its own commit may still happen.
-func (s *Store) committed(ctx context.Context, id brevet.EventID) (bool, error) {
+func (s *Store) committed(ctx context.Context, written tip) (bool, error) {
 	tx, err := s.writes.BeginTx(ctx, s.dialect.isolation())
 	if err != nil {
 		return false, err
@@ -333,7 +333,7 @@ func (s *Store) committed(ctx context.Context, id brevet.EventID) (bool, error) 
 	if _, err := one(q, value[int64], "select id from heads where id = 1"+s.dialect.forUpdate()); err != nil {
 		return false, err
 	}
-	return one(q, value[bool], "select exists (select 1 from events where id = $1)", id)
+	return one(q, value[bool], "select exists (select 1 from events where idx = $1 and id = $2)", written.tree.Size-1, written.last)
 }
 
 // unknown says that a commit was sent and its fate could not be learnt. It is Internal and

@@ -69,15 +69,23 @@ func (q *Query) Entries(from int64, limit int) ([]Entry, error) {
 	return list(q, scanEntry, selectEntry+"where idx >= $1 order by idx limit $2", from, Page{Limit: limit}.limit())
 }
 
+// saidOnce is what the index of statements has; SQLite uses it for queries that say the same.
+const saidOnce = "statement is not null and kind <> 'grant'"
+
 // Statement returns the event of the statement with this id, its envelope among it. An
-// intent is found by its request, see IntentOf.
+// intent is found by its request, see IntentOf, and a grant by itself, see GivenBy.
 func (q *Query) Statement(id string) (Entry, error) {
-	return named(q, "statement", id, scanEntry, selectEntry+"where subject = $1 and kind <> 'intent' and statement is not null", id)
+	return named(q, "statement", id, scanEntry, selectEntry+"where subject = $1 and kind <> 'intent' and "+saidOnce, id)
 }
 
 // IntentOf returns the event of the intent that spent the request with this statement id.
 func (q *Query) IntentOf(request string) (Entry, error) {
-	return named(q, "intent for the request", request, scanEntry, selectEntry+"where subject = $1 and kind = 'intent' and statement is not null", request)
+	return named(q, "intent for the request", request, scanEntry, selectEntry+"where subject = $1 and kind = 'intent' and "+saidOnce, request)
+}
+
+// GivenBy returns the event of the statement by which the grant was given.
+func (q *Query) GivenBy(g brevet.Grant) (Entry, error) {
+	return named(q, "statement of the grant", g.ID, scanEntry, selectEntry+"where request_id = $1 and request_id <> '' and kind = 'grant' and subject = $2", g.Request, g.Statement)
 }
 
 // Statements returns statements of these kinds from an index of the log on, in its order:
@@ -119,7 +127,8 @@ func (q *Query) Search(f Filter) ([]Entry, error) {
 	}
 	if f.Person != "" {
 		p := w.arg(f.Person)
-		w.text = append(w.text, fmt.Sprintf(`(actor = %s or (about = %s and about <> '' and about <> actor)
+		w.text = append(w.text, fmt.Sprintf(`((actor = %s and kind not in ('request', 'intent', 'grant'))
+			or (about = %s and about <> '' and about <> actor and request_id = '')
 			or (request_id <> '' and request_id in (select id from requests where person = %s)))`, p, p, p))
 	}
 	if f.Request != "" {

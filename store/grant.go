@@ -86,20 +86,28 @@ func (t *Tx) AddGrant(g brevet.Grant) error {
 	if g.ID != g.Request.Grant() { // there is one at most
 		return brevet.Errorf(brevet.Invalid, "grant %s is not the one of %s", g.ID, g.Request)
 	}
-	return t.insert("grant", g.ID, "insert into grants ("+grantColumns+`)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1)`,
+	return t.insert("grant", g.ID, "insert into grants ("+grantColumns+`, credential_kind, credential_serial, credential, credential_ends)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1, '', '', '', 0)`,
 		g.ID, g.Request, g.Statement, g.Intent, g.State, g.Person, g.Role, packed(g.Targets), packed(g.Logins), g.Holder,
 		micros(g.From), micros(g.To), micros(g.EndedAt), g.EndedBy, g.EndReason, micros(g.ClosedAt))
 }
 
-// GiveGrant makes a grant live that is issuing, as it was given. One that has been moved since it
-// was read is a Conflict.
-func (t *Tx) GiveGrant(g brevet.Grant) error {
-	if !g.To.After(g.From) {
+// GiveGrant makes a grant live that is issuing, as it was given, and keeps the credential that its
+// holder uses, which must end, and not after the grant. A grant that has been moved since it was read
+// is a Conflict.
+func (t *Tx) GiveGrant(g brevet.Grant, c brevet.Credential) error {
+	switch {
+	case !g.To.After(g.From):
 		return brevet.Errorf(brevet.Invalid, "grant %s has no end after its beginning", g.ID)
+	case c.Kind == "":
+		return brevet.Errorf(brevet.Invalid, "grant %s is given without a credential", g.ID)
+	case c.To.IsZero() || c.To.After(g.To):
+		return brevet.Errorf(brevet.Invalid, "the credential of grant %s ends at %s, after the grant's end at %s", g.ID, c.To.Format(time.RFC3339), g.To.Format(time.RFC3339))
 	}
-	n, err := t.exec("update grants set state = $1, statement = $2, starts = $3, ends = $4, version = version + 1 where id = $5 and version = $6 and state = $7",
-		brevet.Live, g.Statement, micros(g.From), micros(g.To), g.ID, g.Version, brevet.Issuing)
+	n, err := t.exec(`update grants set state = $1, statement = $2, starts = $3, ends = $4, version = version + 1,
+		credential_kind = $5, credential_serial = $6, credential = $7, credential_ends = $8 where id = $9 and version = $10 and state = $11`,
+		brevet.Live, g.Statement, micros(g.From), micros(g.To),
+		c.Kind, strconv.FormatUint(c.Serial, 10), c.Public, micros(c.To), g.ID, g.Version, brevet.Issuing)
 	if err == nil && n != 1 {
 		err = changedMeanwhile("grant", g.ID)
 	}
@@ -107,7 +115,8 @@ func (t *Tx) GiveGrant(g brevet.Grant) error {
 }
 
 // UpdateGrant writes what may change of a grant: state, statement, its beginning and end
-// while it is issuing, and how it ended. The end never moves later once the grant is live.
+// while it is issuing, and how it ended. The end never moves later once the grant is live. What is
+// not live has no credential any more: it is erased.
 // It returns the grant with its new version. If the row has another version than g, or may
 // not go from its state to g's (brevet.GrantState.May), it is a Conflict.
 func (t *Tx) UpdateGrant(g brevet.Grant) (brevet.Grant, error) {
@@ -121,8 +130,12 @@ func (t *Tx) UpdateGrant(g brevet.Grant) (brevet.Grant, error) {
 	if now.State != brevet.Issuing && g.To.After(now.To) || !g.To.After(g.From) {
 		return brevet.Grant{}, brevet.Errorf(brevet.Conflict, "grant %s ends at %s and cannot end at %s", g.ID, now.To.Format(time.RFC3339), g.To.Format(time.RFC3339))
 	}
+	erased := ""
+	if g.State != brevet.Live {
+		erased = ", credential_kind = '', credential_serial = '', credential = '', credential_ends = 0"
+	}
 	n, err := t.exec(`update grants set state = $1, statement = $2, starts = $3, ends = $4, ended_at = $5, ended_by = $6, end_reason = $7,
-		closed_at = $8, version = version + 1 where id = $9 and version = $10`,
+		closed_at = $8, version = version + 1`+erased+` where id = $9 and version = $10`,
 		g.State, g.Statement, micros(g.From), micros(g.To), micros(g.EndedAt), g.EndedBy, g.EndReason, micros(g.ClosedAt), g.ID, g.Version)
 	if err != nil {
 		return brevet.Grant{}, err
@@ -166,24 +179,7 @@ func (q *Query) Credential(id brevet.GrantID) (brevet.Credential, error) {
 		}
 		c.Serial, err = strconv.ParseUint(serial, 10, 64)
 		return c, err
-	}, "select kind, serial, public, ends from credentials where grant_id = $1", id)
-}
-
-// PutCredential keeps the credential of a grant, as it stands. It must end, and not after the
-// grant; a second one is a Conflict.
-func (t *Tx) PutCredential(g brevet.Grant, c brevet.Credential) error {
-	id := g.ID
-	if c.To.IsZero() || c.To.After(g.To) {
-		return brevet.Errorf(brevet.Invalid, "the credential of grant %s ends at %s, after the grant's end at %s", id, c.To.Format(time.RFC3339), g.To.Format(time.RFC3339))
-	}
-	return t.insert("credential of grant", id, "insert into credentials (grant_id, kind, serial, public, ends) values ($1, $2, $3, $4, $5)",
-		id, c.Kind, strconv.FormatUint(c.Serial, 10), c.Public, micros(c.To))
-}
-
-// EraseCredential removes the credential of a grant that is over; if there is none it does nothing.
-func (t *Tx) EraseCredential(id brevet.GrantID) error {
-	_, err := t.exec("delete from credentials where grant_id = $1", id)
-	return err
+	}, "select credential_kind, credential_serial, credential, credential_ends from grants where id = $1 and credential_kind <> ''", id)
 }
 
 // Manifest returns the bytes with this digest (SHA-256, hex): a catalog's manifest.

@@ -204,7 +204,7 @@ func (l *openLog) append(events []brevet.Event) ([]Body, error) {
 func (l *openLog) insert(n int, rows []any) error {
 	_, err := l.tx.ExecContext(l.ctx, insertEvents(n), rows...)
 	if err != nil && l.dialect.judge(err) == occupied {
-		return brevet.Errorf(brevet.Conflict, "this was said already: the log has the same statement, or an event of the same id").Because(err)
+		return brevet.Errorf(brevet.Conflict, "this was said already: the log has the same statement").Because(err)
 	}
 	return err
 }

@@ -224,24 +224,23 @@ func TestGrant(t *testing.T) {
 
 		live := g
 		live.State, live.Statement = brevet.Live, "statement"
-		change(t, s, func(tx *store.Tx) (err error) { live, err = tx.UpdateGrant(live); return err })
-		longer := live
-		longer.To = live.To.Add(time.Second)
-		kind(t, try(t, s, func(tx *store.Tx) error { _, err := tx.UpdateGrant(longer); return err }), brevet.Conflict)
-
 		cred := brevet.Credential{Kind: "ssh-certificate", Serial: 1<<64 - 1, Public: []byte{0, 1, 2}, To: live.To}
-		late := cred
-		late.To = live.To.Add(time.Microsecond)
-		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g, late) }), brevet.Invalid)
-		endless := cred
-		endless.To = time.Time{}
-		kind(t, try(t, s, func(tx *store.Tx) error { return tx.PutCredential(g, endless) }), brevet.Invalid)
-		change(t, s, func(tx *store.Tx) error {
-			return tx.PutCredential(g, cred)
-		})
+		late, endless := cred, cred
+		late.To, endless.To = live.To.Add(time.Microsecond), time.Time{}
+		for _, wrong := range []brevet.Credential{late, endless, {}} {
+			kind(t, try(t, s, func(tx *store.Tx) error { return tx.GiveGrant(live, wrong) }), brevet.Invalid)
+		}
+		_, err = q.Credential(g.ID)
+		kind(t, err, brevet.NotFound)
+		change(t, s, func(tx *store.Tx) error { return tx.GiveGrant(live, cred) })
+		live.Version++
+		kind(t, try(t, s, func(tx *store.Tx) error { return tx.GiveGrant(live, cred) }), brevet.Conflict)
 		if got, err := q.Credential(g.ID); err != nil || !cmp.Equal(got, cred) {
 			t.Errorf("credential %+v, %v", got, err)
 		}
+		longer := live
+		longer.To = live.To.Add(time.Second)
+		kind(t, try(t, s, func(tx *store.Tx) error { _, err := tx.UpdateGrant(longer); return err }), brevet.Conflict)
 
 		for _, tt := range []struct {
 			now  time.Time
@@ -280,8 +279,7 @@ func TestGrant(t *testing.T) {
 		if at, err := q.NextEnd(); err != nil || !at.IsZero() {
 			t.Errorf("next end %v, %v", at, err)
 		}
-		change(t, s, func(tx *store.Tx) error { return tx.EraseCredential(g.ID) })
-		_, err = q.Credential(g.ID)
+		_, err = q.Credential(g.ID) // erased with the grant's life
 		kind(t, err, brevet.NotFound)
 	})
 }

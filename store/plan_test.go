@@ -28,11 +28,15 @@ func TestEverythingIsFoundByAnIndex(t *testing.T) {
 		"trusted statements": func(q *store.Query) error { _, err := q.Statements([]string{"root", "enrol"}, 3, 10); return err },
 		"a statement":        func(q *store.Query) error { _, err := q.Statement("x"); return err },
 		"the intent":         func(q *store.Query) error { _, err := q.IntentOf("x"); return err },
-		"news":               func(q *store.Query) error { _, err := q.News(3, 10); return err },
-		"the request":        func(q *store.Query) error { _, err := q.RequestOf("x"); return err },
-		"open requests":      func(q *store.Query) error { _, err := q.CountOpen("bob"); return err },
-		"recent requests":    func(q *store.Query) error { _, err := q.CountSince("bob", time.Now()); return err },
-		"requests due":       func(q *store.Query) error { _, err := q.RequestsDue(time.Now(), 10); return err },
+		"what gave a grant": func(q *store.Query) error {
+			_, err := q.GivenBy(brevet.Grant{Request: "req_1", Statement: "x"})
+			return err
+		},
+		"news":            func(q *store.Query) error { _, err := q.News(3, 10); return err },
+		"the request":     func(q *store.Query) error { _, err := q.RequestOf("x"); return err },
+		"open requests":   func(q *store.Query) error { _, err := q.CountOpen("bob"); return err },
+		"recent requests": func(q *store.Query) error { _, err := q.CountSince("bob", time.Now()); return err },
+		"requests due":    func(q *store.Query) error { _, err := q.RequestsDue(time.Now(), 10); return err },
 		"requests that wait": func(q *store.Query) error {
 			_, err := q.Requests(store.RequestFilter{State: brevet.Waiting})
 			return err

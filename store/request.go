@@ -27,8 +27,7 @@ func (q *Query) Request(id brevet.RequestID) (brevet.Request, error) {
 
 // RequestOf returns the request that was made by the statement with this id.
 func (q *Query) RequestOf(statement string) (brevet.Request, error) {
-	return named(q, "request with the statement", statement, scanRequest, selectRequest+`where id = (
-		select request_id from events where subject = $1 and kind = 'request' and statement is not null)`, statement)
+	return named(q, "request with the statement", statement, scanRequest, selectRequest+"where id = (select request_id from events where subject = $1 and kind = 'request' and "+saidOnce+")", statement)
 }
 
 // FindRequest returns the request whose id ends so. More than one is a Conflict.

@@ -11,7 +11,7 @@ const (
 	pause = 100 * time.Millisecond
 	// mostAhead is the length of that log, in pages of 4 KiB, from which the writer copies the rest
 	// itself, so that it can begin the log anew.
-	mostAhead = "16000"
+	mostAhead = "8000"
 )
 
 // tellWritten says that there is something to copy.

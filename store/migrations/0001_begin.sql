@@ -1,11 +1,12 @@
 -- Types are those that both databases know: text, bigint, boolean, bytea. Times are
 -- microseconds since 1970 UTC, 0 for "not yet"; lists and records are JSON in text. No column
 -- may be null but those that erasure empties: a null must never pass for "no end".
+-- "by its key" is for SQLite, see dialect.schema: such a table is one tree, in the order of its key.
 
 -- The audit log. One row an event, in order and without a gap.
 create table events (
 	idx        bigint primary key,
-	id         text   not null unique,
+	id         text   not null,
 	kind       text   not null,
 	subject    text   not null,
 	at         bigint not null,
@@ -20,14 +21,16 @@ create table events (
 	body       text,
 	statement  bytea            -- empty once erased, null if the event is none
 );
--- What is said all the time is found by walking back; the order of the log is that of time.
+-- What is said all the time, of every request that leads to a grant, is found by its request or by
+-- walking back; the order of the log is that of time.
 create index events_kind    on events (kind, idx)       where kind not in ('request', 'intent', 'grant');
-create index events_actor   on events (actor, idx);
-create index events_about   on events (about, idx)      where about <> '' and about <> actor; -- what somebody did is found by that
+create index events_actor   on events (actor, idx)      where kind not in ('request', 'intent', 'grant');
+create index events_about   on events (about, idx)      where about <> '' and about <> actor and request_id = '';
 create index events_request on events (request_id, idx) where request_id <> '';
 create index events_session on events (session_id, idx) where session_id <> '';
--- A statement is said once. An intent's subject is its request: the first one spends it.
-create unique index events_statement on events (subject, kind) where statement is not null;
+-- A statement is said once. An intent's subject is its request: the first one spends it. What is granted
+-- is kept with its grant, which is given once.
+create unique index events_statement on events (subject, kind) where statement is not null and kind <> 'grant';
 
 -- The one row that all changes meet at: the tree's right edge and the newest signed checkpoint.
 create table heads (
@@ -62,7 +65,7 @@ create table requests (
 	decision  text    not null,
 	why       text    not null,
 	version   bigint  not null
-);
+); -- by its key
 create index requests_due    on requests (state, deadline) where state in ('asked', 'waiting', 'ready');
 create index requests_person on requests (person, id);
 create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
@@ -74,7 +77,7 @@ create table request_stages (
 	group_name text   not null,
 	count      bigint not null,
 	primary key (request_id, stage)
-);
+); -- by its key
 create index request_stages_group on request_stages (group_name, request_id);
 
 create table approvals (
@@ -88,7 +91,7 @@ create table approvals (
 	presence   text    not null,
 	key        text    not null,
 	at         bigint  not null
-);
+); -- by its key
 create unique index approvals_once on approvals (request_id, person, stage);
 
 create table grant_states (name text primary key);
@@ -111,27 +114,22 @@ create table grants (
 	ended_by   text   not null,
 	end_reason text   not null,
 	closed_at  bigint not null,
-	version    bigint not null
-);
+	version    bigint not null,
+	-- What its holder uses, from when it is given until it is over; a kind '' is none.
+	credential_kind   text   not null,
+	credential_serial text   not null,
+	credential        bytea  not null,
+	credential_ends   bigint not null
+); -- by its key
 create index grants_due    on grants (state, ends) where state in ('issuing', 'live', 'ending');
 create index grants_person on grants (person, id);
-create index grants_holder on grants (holder, id);
 
 create table grant_confirmations (
 	grant_id     text   not null references grants (id),
 	machine      text   not null,
 	confirmed_at bigint not null,
 	primary key (grant_id, machine)
-);
-
--- What the holder of a grant uses; it is erased at the end.
-create table credentials (
-	grant_id text   primary key references grants (id),
-	kind     text   not null,
-	serial   text   not null,
-	public   bytea  not null,
-	ends     bigint not null
-);
+); -- by its key
 
 create table sessions (
 	id         text    primary key,
@@ -151,7 +149,7 @@ create table sessions (
 	bytes      bigint  not null,
 	root       text    not null,
 	complete   boolean not null
-);
+); -- by its key
 create index sessions_grant  on sessions (grant_id, id);
 create index sessions_person on sessions (person, id);
 create index sessions_live   on sessions (machine, id) where ended_at = 0;
@@ -163,7 +161,7 @@ create table chunks (
 	sha256     text   not null,
 	size       bigint not null,
 	primary key (session_id, number)
-);
+); -- by its key
 
 create table manifests (
 	digest text  primary key,
@@ -186,7 +184,7 @@ create table invitations (
 	answered_at bigint not null,
 	closed_at   bigint not null,
 	statement   text   not null
-);
+); -- by its key
 create index invitations_open on invitations (created_at, code) where closed_at = 0;
 
 create table tokens (
@@ -197,7 +195,7 @@ create table tokens (
 	issued_at  bigint not null,
 	expires_at bigint not null,
 	revoked_at bigint not null
-);
+); -- by its key
 create index tokens_person  on tokens (person, expires_at);
 create index tokens_expired on tokens (expires_at);
 
@@ -206,7 +204,7 @@ create table attempts (
 	name    text   primary key,
 	since   bigint not null,
 	count   bigint not null
-);
+); -- by its key
 create index attempts_since on attempts (since);
 
 create table machines_seen (
@@ -216,7 +214,7 @@ create table machines_seen (
 	address  text   not null,
 	sessions bigint not null,
 	seen_at  bigint not null
-);
+); -- by its key
 
 create table jobs (
 	id          text   primary key,
@@ -230,7 +228,7 @@ create table jobs (
 	lease_until bigint not null,
 	last_error  text   not null,
 	done_at     bigint not null
-);
+); -- by its key
 create unique index jobs_open on jobs (kind, subject) where done_at = 0;
 create index jobs_due  on jobs (due_at) where done_at = 0;
 create index jobs_done on jobs (done_at) where done_at <> 0;

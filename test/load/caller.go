@@ -117,19 +117,12 @@ func (c *caller) terms(ctx context.Context) (statement.Terms, error) {
 	return statement.Terms{}, fmt.Errorf("%s sees no role web-root with a gateway", c.person)
 }
 
-// signed returns n signed requests for the terms.
-func (c *caller) signed(ctx context.Context, terms statement.Terms, n int) ([][]byte, error) {
-	list := make([][]byte, n)
-	for i := range list {
-		now := time.Now()
-		var err error
-		if list[i], err = c.sign(ctx, statement.Request{
-			Header: statement.NewHeader(c.root, now, now.Add(time.Hour)), Terms: terms, Reason: "restart nginx, OPS-4711", Via: brevet.ViaCLI,
-		}); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
+// signed returns a request for the terms, signed now.
+func (c *caller) signed(ctx context.Context, terms statement.Terms) ([]byte, error) {
+	now := time.Now()
+	return c.sign(ctx, statement.Request{
+		Header: statement.NewHeader(c.root, now, now.Add(time.Hour)), Terms: terms, Reason: "restart nginx, OPS-4711", Via: brevet.ViaCLI,
+	})
 }
 
 func (c *caller) sign(ctx context.Context, p statement.Payload) ([]byte, error) {
@@ -159,9 +152,9 @@ func (c *caller) granted(ctx context.Context) (brevet.GrantID, error) {
 	if err != nil {
 		return "", err
 	}
-	raws, err := c.signed(ctx, terms, 1)
+	raw, err := c.signed(ctx, terms)
 	if err != nil {
 		return "", err
 	}
-	return c.ask(ctx, raws[0])
+	return c.ask(ctx, raw)
 }

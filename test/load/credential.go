@@ -11,6 +11,7 @@ import (
 
 	"github.com/brevet-pim/brevet"
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/statement"
 )
 
 // clients is how many ask at a time, each a person with a connection of their own.
@@ -83,28 +84,30 @@ func askServer(ctx context.Context, o options, dir string) (*asked, error) {
 	defer os.RemoveAll(org.dir)
 	defer org.close()
 	people := make([]*caller, clients)
-	asks := make([][][]byte, clients)
-	each := int(o.asking.Seconds()*3000)/clients + 10 // more than can be granted in the time
+	terms := make([]statement.Terms, clients)
 	for i := range people {
 		if people[i], err = org.caller(ctx, org.people[i]); err != nil {
 			return nil, err
 		}
-		terms, err := people[i].terms(ctx)
-		if err != nil {
-			return nil, err
-		}
-		// People sign on their own machines, so this one does it before.
-		if asks[i], err = people[i].signed(ctx, terms, 2*each); err != nil {
+		if terms[i], err = people[i].terms(ctx); err != nil {
 			return nil, err
 		}
 	}
-	next := make([]int, clients)
-	ask := func(client int) error {
-		if next[client] >= len(asks[client]) {
+	// People sign on their own machines, so this one does it before. They ask in the order in which they
+	// signed, as people do who ask as soon as they have.
+	asks := make([][]byte, int(o.asking.Seconds()*6000)) // more than can be granted in the time
+	for i := range asks {
+		if asks[i], err = people[i%clients].signed(ctx, terms[i%clients]); err != nil {
+			return nil, err
+		}
+	}
+	var next atomic.Int64
+	ask := func(int) error {
+		n := int(next.Add(1) - 1)
+		if n >= len(asks) {
 			return errEnough
 		}
-		next[client]++
-		_, err := people[client].ask(ctx, asks[client][next[client]-1])
+		_, err := people[n%clients].ask(ctx, asks[n])
 		return err
 	}
 	floor, err := together(clients, o.asking/2, func(client int) error {
