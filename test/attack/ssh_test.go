@@ -19,6 +19,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/brevet-pim/brevet/test/gatewaytest"
+	"github.com/brevet-pim/brevet/test/testenv"
 )
 
 // stock runs a stock ssh to a gateway that stands in a world of its own.
@@ -222,7 +223,8 @@ func TestTunnelsAreRefusedAndTold(t *testing.T) {
 		}
 	}()
 	there := inside.Addr().String()
-	local := freePorts(t, 3)
+	local, err := testenv.FreePorts(3)
+	must(t, err)
 	socket := filepath.Join(t.TempDir(), "s")
 	tests := []struct {
 		name string

@@ -77,7 +77,8 @@ func found(t *testing.T) *world {
 	t.Helper()
 	w := &world{TB: t, dir: t.TempDir(), login: testenv.Login(t)}
 	must(t, os.Chmod(w.dir, 0o755)) // sshd looks through it as the login
-	ports := freePorts(t, 2)
+	ports, err := testenv.FreePorts(2)
+	must(t, err)
 	w.api, w.door = ports[0], ports[1]
 	out := w.as("alice", "init", "--data", w.data(), "--organisation", "Example Ltd", "--founder", "alice", "--key", w.key("alice"),
 		"--listen", w.api, "--ssh-listen", w.door).ok(t).out
@@ -298,19 +299,6 @@ func field(t testing.TB, text, pattern string) string {
 func port(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	return port
-}
-
-// freePorts returns addresses that nobody listens at.
-func freePorts(t testing.TB, n int) []string {
-	t.Helper()
-	var addresses []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		defer l.Close() // after all are found, so that they differ
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses
 }
 
 // process is a brevet that runs beside the test.

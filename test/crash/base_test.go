@@ -137,7 +137,8 @@ func (b *base) begin(t testing.TB, faults ...string) *life {
 	}))
 	c, err := config.Read(l.dir)
 	must(t, err)
-	ports := freePorts(t, 2)
+	ports, err := testenv.FreePorts(2)
+	must(t, err)
 	l.api, l.door = ports[0], ports[1]
 	c.Listen, c.Address, c.Gateway.Listen, c.Gateway.Address = l.api, l.api, l.door, l.door
 	if b.kind == "postgres" {

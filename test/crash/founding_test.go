@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/brevet-pim/brevet/test/testenv"
 )
 
 // foundAgain kills brevet init at the point. Its server does not start then; init run again goes on, and
@@ -24,7 +26,8 @@ func foundAgain(t *testing.T, point string) {
 	must(t, err)
 	key := filepath.Join(dir, "id_ed25519")
 	must(t, os.WriteFile(key, pem.EncodeToMemory(block), 0o600))
-	ports := freePorts(t, 2)
+	ports, err := testenv.FreePorts(2)
+	must(t, err)
 	data := filepath.Join(dir, "data")
 	found := []string{
 		"init", "--data", data, "--organisation", "Crash", "--founder", "alice", "--key", key, "--home", filepath.Join(dir, "home"),

@@ -2,11 +2,9 @@ package crash_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"flag"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,17 +114,4 @@ func (p *process) killed(t testing.TB) bool {
 		t.Fatalf("the server ended by itself: %v\n%s", p.err, p.output())
 	}
 	return false
-}
-
-// freePorts returns addresses that nobody listens at.
-func freePorts(t testing.TB, n int) []string {
-	t.Helper()
-	var addresses []string
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		must(t, err)
-		defer l.Close() // after all are found, so that they differ
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -122,7 +121,7 @@ func (s *scene) makeKeys(ctx context.Context) error {
 
 // found has alice found the organisation with her key, on ports that are free.
 func (s *scene) found(ctx context.Context) error {
-	ports, err := freePorts(2)
+	ports, err := testenv.FreePorts(2)
 	if err != nil {
 		return err
 	}
@@ -442,20 +441,6 @@ func (s *scene) invite() {
 	} {
 		fmt.Fprintf(s.stage.out, "  %s\n", try)
 	}
-}
-
-// freePorts returns loopback addresses that nothing listens on.
-func freePorts(n int) ([]string, error) {
-	var found []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // after all are found, so that they differ
-		found = append(found, l.Addr().String())
-	}
-	return found, nil
 }
 
 // field returns what the pattern's group matches.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,7 +114,7 @@ func (org *organisation) found(ctx context.Context) (err error) {
 	if org.alice, err = org.person(ctx, "alice"); err != nil {
 		return err
 	}
-	ports, err := freePorts(2)
+	ports, err := testenv.FreePorts(2)
 	if err != nil {
 		return err
 	}
@@ -259,18 +258,4 @@ func (org *organisation) writeCatalog(dir string) error {
 		}
 	}
 	return nil
-}
-
-// freePorts returns loopback addresses that nothing listens on.
-func freePorts(n int) ([]string, error) {
-	var found []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // after all are found, so that they differ
-		found = append(found, l.Addr().String())
-	}
-	return found, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -68,13 +67,12 @@ func setUp(t *testing.T, env *testscript.Env, database string) error {
 	if database != "" {
 		env.Setenv("DATABASE", "env:DATABASE_URL")
 	}
-	for _, name := range []string{"API", "SSH", "SSH2"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer l.Close() // after all are found, so that they differ
-		env.Setenv(name, l.Addr().String())
+	ports, err := testenv.FreePorts(3)
+	if err != nil {
+		return err
+	}
+	for i, name := range []string{"API", "SSH", "SSH2"} {
+		env.Setenv(name, ports[i])
 	}
 	return os.Chmod(env.WorkDir, 0o755)
 }

@@ -203,9 +203,11 @@ func (h *Host) listen(ctx context.Context, o SSHDOptions) error {
 	if err != nil {
 		return err
 	}
-	if h.Addr, err = freeAddr(); err != nil {
+	free, err := FreePorts(1)
+	if err != nil {
 		return err
 	}
+	h.Addr = free[0]
 	config := filepath.Join(h.dir, "sshd_config")
 	lines := h.config(o)
 	for _, optional := range optionalLines(sshd) {
@@ -294,15 +296,6 @@ func (h *Host) greets(ctx context.Context) error {
 		return fmt.Errorf("%s greets with %q", h.Addr, greeting)
 	}
 	return nil
-}
-
-// freeAddr returns a loopback address that nothing listens on.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // newSigner makes an Ed25519 key.
