@@ -14,62 +14,88 @@ import (
 // stale is after how long without a heartbeat a gateway is worth a look.
 const stale = 30 * time.Second
 
+// findings are what Check came upon.
+type findings []Finding
+
+func (f *findings) note(level, place, format string, args ...any) {
+	*f = append(*f, Finding{level, place, fmt.Sprintf(format, args...)})
+}
+
 // Check looks at Brevet's own health. Everybody learns whether it works; what is wrong in detail
 // is for those who administer or audit.
 func (s *Spine) Check(ctx context.Context, by brevet.Caller) ([]Finding, error) {
-	var findings []Finding
-	note := func(level, place, format string, args ...any) {
-		findings = append(findings, Finding{level, place, fmt.Sprintf(format, args...)})
+	var found findings
+	v := s.view()
+	s.checkWorking(ctx, &found)
+	if !v.inside(by) {
+		return found, nil
 	}
+	s.checkTrust(v, &found)
+	return found, s.checkDuties(ctx, by, v, &found)
+}
+
+// inside reports whether the caller may know how Brevet itself is.
+func (v view) inside(by brevet.Caller) bool {
+	return v.audits(by) || v.administers(by, policy.SystemMachines) == nil
+}
+
+// checkWorking looks whether anything can be done at all.
+func (s *Spine) checkWorking(ctx context.Context, found *findings) {
 	if err := s.Store.Ping(ctx); err != nil {
-		note("error", "database", "the database does not answer: nothing can be changed")
+		found.note("error", "database", "the database does not answer: nothing can be changed")
 	}
 	s.mu.Lock()
-	trouble, followed := s.trouble, s.followed
+	trouble := s.trouble
 	s.mu.Unlock()
 	if trouble != nil {
 		message, _ := brevet.MessageOf(trouble)
-		note("error", "issuer", "the issuer does not follow the log, so nothing can be given: %s", message)
+		found.note("error", "issuer", "the issuer does not follow the log, so nothing can be given: %s", message)
 	}
-	v := s.view()
-	if !v.audits(by) && v.administers(by, policy.SystemMachines) != nil {
-		return findings, nil
-	}
+}
+
+// checkTrust looks at what everything rests on: the root, the issuer's place in the log, the catalog.
+func (s *Spine) checkTrust(v view, found *findings) {
 	if v.Roster.Root().Threshold == 1 {
-		note("warning", "root", "one administrator alone can enrol people and change roles; a second founder and a threshold of two would make it safer")
+		found.note("warning", "root", "one administrator alone can enrol people and change roles; a second founder and a threshold of two would make it safer")
 	}
-	if behind := s.Store.Size() - followed; behind > page {
-		note("warning", "issuer", "the issuer is %d events behind the log", behind)
+	if behind := s.Store.Size() - v.size; behind > page {
+		found.note("warning", "issuer", "the issuer is %d events behind the log", behind)
 	}
-	if compiled, err := v.Catalog.InForce(); err != nil {
+	compiled, err := v.Catalog.InForce()
+	if err != nil {
 		message, _ := brevet.MessageOf(err)
-		note("error", "catalog", "%s", message)
-	} else {
-		for _, p := range compiled.Policy.WithPeople(v.InForce(v.size)).Lint(v.canApprove) {
-			findings = append(findings, finding(p))
-		}
+		found.note("error", "catalog", "%s", message)
+		return
 	}
+	for _, p := range compiled.Policy.WithPeople(v.InForce(v.size)).Lint(v.canApprove) {
+		*found = append(*found, finding(p))
+	}
+}
+
+// checkDuties looks for what should be going on and is not: gateways, work that is owed, a log that holds.
+func (s *Spine) checkDuties(ctx context.Context, by brevet.Caller, v view, found *findings) error {
 	machines, err := s.Machines(ctx, by)
 	if err != nil {
-		return findings, err
+		return err
 	}
 	for _, m := range machines {
 		if m.Use == string(statement.MachineGateway) && !m.Connected && v.now.Sub(m.SeenAt) > stale {
-			note("warning", "gateway "+string(m.ID), "it is not connected: nobody gets in through it")
+			found.note("warning", "gateway "+string(m.ID), "it is not connected: nobody gets in through it")
 		}
 	}
-	jobs, err := s.Store.Query(ctx).Jobs(store.MaxPage)
+	q := s.Store.Query(ctx)
+	jobs, err := q.Jobs(store.MaxPage)
 	if err != nil {
-		return findings, err
+		return err
 	}
 	for _, job := range jobs {
 		if job.Attempts >= worrying {
-			note("warning", job.Kind+" "+job.Subject, "tried %d times: %s", job.Attempts, job.Error)
+			found.note("warning", job.Kind+" "+job.Subject, "tried %d times: %s", job.Attempts, job.Error)
 		}
 	}
-	found, err := s.Store.Query(ctx).Search(store.Filter{Kind: "log.mismatch", Limit: 1})
-	if err == nil && len(found) > 0 {
-		note("error", "log", "%s (event %d); brevet audit verify says more", messageOf(found[0]), found[0].Index)
+	mismatch, err := q.Search(store.Filter{Kind: "log.mismatch", Limit: 1})
+	if err == nil && len(mismatch) > 0 {
+		found.note("error", "log", "%s (event %d); brevet audit verify says more", messageOf(mismatch[0]), mismatch[0].Index)
 	}
-	return findings, err
+	return err
 }

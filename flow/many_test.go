@@ -129,3 +129,34 @@ func TestTakingAwayOutlivesWhoDidIt(t *testing.T) {
 	w.wait(10 * time.Second)
 	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.GrantState == brevet.Ending })
 }
+
+// TestStoryIsWhole: it begins with the request however much happened since. Of sessions it tells those who
+// may know of them; whoever agreed learns no more than that.
+func TestStoryIsWhole(t *testing.T) {
+	w := onSQLite(t)
+	r, err := w.approve("carol", w.ask("bob", "web-root"), 0)
+	must(t, err)
+	session := newSession(w, r)
+	must(t, w.spine.BeginSession(t.Context(), gateway, session))
+	at := w.clock()
+	var many []brevet.Event
+	for range morePages {
+		many = append(many, brevet.Event{
+			ID: brevet.NewEventID(at), Kind: "session.refused", Subject: string(session.ID), At: at, Actor: gateway, Outcome: "failure", Message: "a tunnel",
+			Request: r.ID, Grant: r.Grant, Session: session.ID,
+		})
+	}
+	_, err = w.store.Change(t.Context(), func(*store.Tx) ([]brevet.Event, error) { return many, nil })
+	must(t, err)
+	for _, tt := range []struct {
+		who      brevet.PersonID
+		sessions int
+		events   int
+	}{{"bob", 1, 6 + morePages}, {"alice", 1, 6 + morePages}, {"dave", 0, 5}} {
+		story, err := w.spine.Story(t.Context(), w.as(tt.who), string(r.ID))
+		must(t, err)
+		if len(story.Events) == 0 || story.Events[0].Kind != "request" || len(story.Events) != tt.events || len(story.Sessions) != tt.sessions {
+			t.Errorf("%s is told %d events and %d sessions, want %d and %d", tt.who, len(story.Events), len(story.Sessions), tt.events, tt.sessions)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"slices"
+
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/store"
 )
@@ -22,6 +24,24 @@ func sessionsOf(q *store.Query, f store.SessionFilter) ([]brevet.Session, error)
 		f.Page = p
 		return q.Sessions(f)
 	}, func(s brevet.Session) string { return string(s.ID) })
+}
+
+// eventsOf returns every event that the filter wants, in the order of the log.
+func eventsOf(q *store.Query, f store.Filter) ([]store.Entry, error) {
+	f.Limit = store.MaxPage
+	var all []store.Entry
+	for {
+		rows, err := q.Search(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+		if len(rows) < store.MaxPage || rows[len(rows)-1].Index == 0 {
+			slices.Reverse(all)
+			return all, nil
+		}
+		f.Before = rows[len(rows)-1].Index
+	}
 }
 
 // everyPage reads a list to its end. What must not be forgotten, as what is to be ended, must not

@@ -101,7 +101,8 @@ func (v view) person(id brevet.PersonID) PersonView {
 	return view
 }
 
-// Machines lists the machines of the roster, and how they are.
+// Machines lists the machines of the roster. How busy they are, and when they were last heard of, is for
+// those who administer or audit.
 func (s *Spine) Machines(ctx context.Context, by brevet.Caller) ([]MachineView, error) {
 	v := s.view()
 	q := s.Store.Query(ctx)
@@ -118,11 +119,14 @@ func (s *Spine) Machines(ctx context.Context, by brevet.Caller) ([]MachineView, 
 		seen[b.Machine] = b
 	}
 	connected := s.Hub.Connected()
+	inside := v.inside(by)
 	var views []MachineView
 	for _, use := range []statement.MachineUse{statement.MachineGateway, statement.MachineIssuer, statement.MachineLog, statement.MachineRecorder} {
 		for _, m := range v.Roster.Machines(use, v.size) {
-			view := MachineView{ID: m.Name, Use: string(m.Use), SeenAt: seen[m.Name].At, Sessions: live[m.Name]}
-			_, view.Connected = connected[m.Name]
+			view := MachineView{ID: m.Name, Use: string(m.Use)}
+			if _, view.Connected = connected[m.Name]; inside {
+				view.SeenAt, view.Sessions = seen[m.Name].At, live[m.Name]
+			}
 			views = append(views, view)
 		}
 	}

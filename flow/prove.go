@@ -201,7 +201,7 @@ func (p prover) revocations(b *proof.Bundle, v view) error {
 
 // recordings adds the events that close the recordings of the grant's sessions.
 func (p prover) recordings(b *proof.Bundle, g brevet.Grant) error {
-	sessions, err := p.q.Sessions(store.SessionFilter{Grant: g.ID, Page: store.Page{Limit: store.MaxPage}})
+	sessions, err := p.q.Sessions(store.SessionFilter{Grant: g.ID, Page: store.Page{Limit: store.MaxPage}}) // as many as a proof may have
 	if err != nil {
 		return err
 	}

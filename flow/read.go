@@ -262,7 +262,7 @@ func (s *Spine) FollowRequest(ctx context.Context, by brevet.Caller, id string, 
 	return s.WatchRequest(ctx, by, id, func(r RequestView, _ GrantView) error { return tell(r) })
 }
 
-// Story tells what happened to a request, in order.
+// Story tells what happened to a request, in order: of its sessions, those that the caller may know of.
 func (s *Spine) Story(ctx context.Context, by brevet.Caller, id string) (Story, error) {
 	q, v := s.Store.Query(ctx), s.view()
 	r, err := s.findRequest(q, v, by, id)
@@ -278,6 +278,7 @@ func (s *Spine) Story(ctx context.Context, by brevet.Caller, id string) (Story, 
 		return Story{}, err
 	}
 	var story Story
+	seen := map[brevet.SessionID]bool{}
 	if story.Request, err = s.requestView(q, v, r); err != nil {
 		return story, err
 	}
@@ -285,21 +286,24 @@ func (s *Spine) Story(ctx context.Context, by brevet.Caller, id string) (Story, 
 		if story.Grant, err = s.grantView(q, story.Request.Grant); err != nil {
 			return story, err
 		}
-		sessions, err := q.Sessions(store.SessionFilter{Grant: story.Request.Grant, Page: store.Page{Limit: store.MaxPage}})
+		sessions, err := sessionsOf(q, store.SessionFilter{Grant: story.Request.Grant})
 		if err != nil {
 			return story, err
 		}
 		for _, session := range sessions {
-			story.Sessions = append(story.Sessions, s.sessionView(session, story.Grant.To))
+			if seen[session.ID] = v.seesSession(by, session, story.Grant.Grant); seen[session.ID] {
+				story.Sessions = append(story.Sessions, s.sessionView(session, story.Grant.To))
+			}
 		}
 	}
-	entries, err := q.Search(store.Filter{Request: r.ID, Limit: store.MaxPage})
+	entries, err := eventsOf(q, store.Filter{Request: r.ID})
 	if err != nil {
 		return story, err
 	}
-	slices.Reverse(entries)
 	for _, e := range entries {
-		story.Events = append(story.Events, eventView(e))
+		if e.Session == "" || seen[e.Session] {
+			story.Events = append(story.Events, eventView(e))
+		}
 	}
 	return story, nil
 }

@@ -62,8 +62,8 @@ type Happened struct {
 // Sizes of what is parsed at all.
 const (
 	MaxBundle  = 32 << 20 // bytes
-	maxRecords = 20000    // of a chain
-	maxOthers  = 1000     // revocations, recordings
+	maxRecords = 20000    // of a chain, or revocations, of which there is one for each reinstatement
+	maxOthers  = 1000     // approvals, recordings
 )
 
 // Parse reads a bundle. It must be as Marshal writes it; whether what it says holds, Check
@@ -83,7 +83,7 @@ func Parse(b []byte) (*Bundle, error) {
 		{"roster", len(bundle.Roster), maxRecords},
 		{"catalog", len(bundle.Catalog), maxRecords},
 		{"approvals", len(bundle.Approvals), maxOthers},
-		{"revocations", len(bundle.Revocations), maxOthers},
+		{"revocations", len(bundle.Revocations), maxRecords},
 		{"recordings", len(bundle.Recordings), maxOthers},
 		{"status", len(bundle.Status), 1},
 	} {
