@@ -380,18 +380,21 @@ func TestBeginFails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			*failing = memory{}
-			opened := 0
-			c := config(id, failing)
-			c.Sink = func(brevet.SessionID) (Sink, error) { opened++; return failing, nil }
-			tt.edit(c)
-			w, err := c.Begin(t.Context(), c.session, c.terminal)
-			if w != nil || brevet.KindOf(err) != tt.kind || err == nil {
-				t.Errorf("got %v, want kind %v", err, tt.kind)
-			}
-			if failing.closed != opened {
-				t.Errorf("the sink was opened %d times and closed %d times", opened, failing.closed)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				*failing = memory{}
+				opened := 0
+				c := config(id, failing)
+				c.Sink = func(brevet.SessionID) (Sink, error) { opened++; return failing, nil }
+				tt.edit(c)
+				w, err := c.Begin(t.Context(), c.session, c.terminal)
+				if w != nil || brevet.KindOf(err) != tt.kind || err == nil {
+					t.Errorf("got %v, want kind %v", err, tt.kind)
+				}
+				synctest.Wait() // who failed does not wait for the sink to be closed
+				if failing.closed != opened {
+					t.Errorf("the sink was opened %d times and closed %d times", opened, failing.closed)
+				}
+			})
 		})
 	}
 	t.Run("given up", func(t *testing.T) {
