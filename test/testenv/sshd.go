@@ -218,7 +218,13 @@ func (h *Host) listen(ctx context.Context, o SSHDOptions) error {
 	if err := os.WriteFile(config, text(lines), 0o600); err != nil {
 		return err
 	}
-	if h.process, err = start(command(sshd, "-D", "-e", "-f", config), filepath.Join(h.dir, "log")); err != nil {
+	cmd := command(sshd, "-D", "-e", "-f", config)
+	if strange, err := strangeTTY(); err == nil && strange && CanGiveTerminals() == nil {
+		if cmd, err = withOwnTTY(cmd, h.dir); err != nil {
+			return err
+		}
+	}
+	if h.process, err = start(cmd, filepath.Join(h.dir, "log")); err != nil {
 		return err
 	}
 	if err := h.process.ready(ctx, h.greets); err != nil {

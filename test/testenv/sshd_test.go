@@ -69,9 +69,7 @@ func TestSSHDShowsACertificateOfItsAuthority(t *testing.T) {
 }
 
 func TestTerminalSeesWhatAPersonWould(t *testing.T) {
-	if err := testenv.CanGiveTerminals(); err != nil {
-		t.Skip(err)
-	}
+	must(t, testenv.CanGiveTerminals())
 	key := newKey(t)
 	host := testenv.SSHD(t, testenv.SSHDOptions{AuthorizedKeys: []ssh.PublicKey{signer(t, key).PublicKey()}})
 	held := testenv.SSHAgent(t, agent.AddedKey{PrivateKey: key, Comment: "bob"})

@@ -7,15 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/user"
 	"regexp"
-	"strconv"
 	"sync"
-	"syscall"
 
 	"github.com/creack/pty"
-
-	"github.com/brevet-pim/brevet"
 )
 
 // Terminal is a program on a pseudo-terminal, with somebody at it who reads
@@ -152,33 +147,4 @@ func (t *Terminal) Close() error {
 	}
 	<-t.done
 	return err
-}
-
-// CanGiveTerminals says why an sshd of this account cannot give its sessions a
-// terminal, or returns nil. sshd gives each to the group "tty", which without
-// root it cannot do unless the system's /dev/pts does it already (mount option
-// gid=5, as Debian has it; some containers lack it).
-func CanGiveTerminals() error {
-	if os.Geteuid() == 0 {
-		return nil
-	}
-	group, err := user.LookupGroup("tty")
-	if err != nil { // then sshd leaves the terminal as it is
-		return nil
-	}
-	master, terminal, err := pty.Open()
-	if err != nil {
-		return err
-	}
-	defer master.Close()
-	defer terminal.Close()
-	info, err := terminal.Stat()
-	if err != nil {
-		return err
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && strconv.Itoa(int(stat.Gid)) != group.Gid {
-		return brevet.Errorf(brevet.Unavailable, "an sshd without root cannot give terminals here: /dev/pts is not mounted with gid=%s", group.Gid).
-			WithHint("run as root, or mount devpts with gid=%s", group.Gid)
-	}
-	return nil
 }
