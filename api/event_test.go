@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +215,64 @@ func TestForgedChunksAreTold(t *testing.T) {
 	if !kept.GetRecording().GetComplete() {
 		t.Errorf("after that the good ones leave %v", kept.GetRecording())
 	}
+}
+
+// TestRecordingOnItsWay: a recording that its gateway delivers later is no finding, and nobody takes it
+// for whole. One that is cut, or of which something was taken away, is.
+func TestRecordingOnItsWay(t *testing.T) {
+	p := newPlane(t)
+	d := &day{plane: p, gateway: p.gateways["gw-1"].gateway(), bob: p.login("bob")}
+	frank := p.login("frank").sessions()
+	grant := d.ask(d.bob, "web-now").GetGrant()
+	begin := func() ([][]byte, *pb.Session, string) {
+		session := p.session(grant, "gw-1")
+		must(t, second(d.gateway.BeginSession(t.Context(), &pb.BeginSessionRequest{Session: session})))
+		return d.record(session), session, session.GetId()
+	}
+	put := func(id string, first int32, chunks ...[]byte) {
+		t.Helper()
+		must(t, second(d.gateway.PutChunks(t.Context(), &pb.PutChunksRequest{Session: id, First: first, Chunks: chunks})))
+	}
+	end := func(session *pb.Session) {
+		t.Helper()
+		session.EndedAt, session.EndReason = timestamppb.Now(), "bob logged out"
+		must(t, second(d.gateway.EndSession(t.Context(), &pb.EndSessionRequest{Session: session})))
+	}
+	play := func(id, problem string, findings int) {
+		t.Helper()
+		before := d.spine.Store.Size()
+		stream, err := frank.PlaySession(t.Context(), &pb.PlaySessionRequest{Id: id})
+		must(t, err)
+		defer stream.Close()
+		var report *pb.RecordingReport
+		for stream.Receive() {
+			report = stream.Msg().GetReport()
+		}
+		must(t, stream.Err())
+		if report.GetComplete() != (problem == "") || !strings.Contains(report.GetProblem(), problem) {
+			t.Errorf("it is said to be complete (%v), or %q; want %q", report.GetComplete(), report.GetProblem(), problem)
+		}
+		told := slices.DeleteFunc(d.since(before), func(e store.Entry) bool { return e.Kind != "recording.gap" })
+		if len(told) != findings {
+			t.Errorf("%d findings, want %d: %v", len(told), findings, told)
+		}
+	}
+
+	chunks, session, id := begin()
+	put(id, 0, chunks[0])
+	play(id, "goes on", 0)
+	end(session)
+	play(id, "has not come yet from gw-1", 0)
+	put(id, 1, chunks[1:]...)
+	play(id, "", 0)
+
+	chunks, session, id = begin()
+	put(id, 0, chunks...)
+	end(session)
+	files, err := filepath.Glob(filepath.Join(p.spine.Recordings.Dir, id, "*.chunk"))
+	must(t, err)
+	must(t, os.Remove(slices.Max(files)))
+	play(id, "cut after chunk", 1)
 }
 
 // check makes the call and looks at what the log has gained.

@@ -140,31 +140,56 @@ func (s *Spine) PlaySession(ctx context.Context, by brevet.Caller, id string, sh
 	if _, err := s.Store.Change(ctx, func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{played}, nil }); err != nil {
 		return RecordingReport{}, err
 	}
+	delivered, err := s.Store.Query(ctx).Chunks(session.ID) // so far; more may come while they are read
+	if err != nil {
+		return RecordingReport{}, err
+	}
 	recording, err := s.Recordings.Open(session.ID)
 	if err != nil {
 		return RecordingReport{}, err
 	}
-	known := record.Known{Root: session.Recording.Root}
+	reading := record.Open(recording, session.ID, record.Known{Root: session.Recording.Root}, s.Recorder)
 	out := &runs{show: show}
-	streamed := record.WriteEvents(out, record.Events(recording, session.ID, known, s.Recorder))
+	streamed := record.WriteEvents(out, reading.Events())
 	if problem := (*record.Problem)(nil); streamed != nil && !errors.As(streamed, &problem) {
 		return RecordingReport{}, streamed
 	}
 	if err := out.flush(); err != nil {
 		return RecordingReport{}, err
 	}
-	return s.report(ctx, session, record.Verify(recording, session.ID, known, s.Recorder)), nil
+	return s.report(ctx, session, len(delivered), reading.Report())
 }
 
-func (s *Spine) report(ctx context.Context, session brevet.Session, r record.Report) RecordingReport {
+// report says how what was shown of a recording stands, of which so many chunks had been delivered. What
+// is wrong with it is an event.
+func (s *Spine) report(ctx context.Context, session brevet.Session, delivered int, r record.Report) (RecordingReport, error) {
 	report := RecordingReport{Chunks: r.Chunks, Frames: int64(r.Frames), Bytes: r.Bytes, Complete: r.Complete}
-	if r.Problem != nil {
-		report.Problem = r.Problem.Error()
-		if live := session.EndedAt.IsZero() && r.Problem.Fault == record.Cut; !live {
-			s.tellGap(ctx, s.self(), session, report.Problem)
-		}
+	if r.Problem == nil {
+		return report, nil
 	}
-	return report
+	coming, err := s.coming(session, delivered, r)
+	switch {
+	case err != nil:
+		return report, err
+	case !coming:
+		report.Problem = r.Problem.Error()
+		s.tellGap(ctx, s.self(), session, report.Problem)
+	case session.EndedAt.IsZero():
+		report.Problem = "the session goes on; this is what there is so far"
+	default:
+		report.Problem = fmt.Sprintf("its rest has not come yet from %s", session.Machine)
+	}
+	return report, nil
+}
+
+// coming reports whether a recording that stops before its end may be no more than on its way: its
+// gateway delivers it later, and has not said that it is cut; and of what was delivered all is there.
+func (s *Spine) coming(session brevet.Session, delivered int, r record.Report) (bool, error) {
+	if r.Problem.Fault != record.Cut || session.Recording.Complete || r.Chunks < delivered {
+		return false, nil
+	}
+	reason, err := s.Recordings.CutReason(session.ID)
+	return reason == "", err
 }
 
 // runs gathers what is written into messages of a fair size.

@@ -102,32 +102,21 @@ type Report struct {
 // every chunk. Without any it follows the chain only, which shows everything but what
 // one did who could rewrite all the chunks that follow: against that, give Known.
 func Verify(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) Report {
-	r := reader{src: src, session: session, known: known, identities: identities, keyless: len(identities) == 0}
-	for e, err := range r.events() {
-		if err != nil {
-			break
-		}
-		r.report.Frames++
-		r.report.Last = e.At
-		switch e.Kind {
-		case KindStart:
-			r.report.Start, _ = e.Start() // parsed before
-		case KindEnd:
-			r.report.End, _ = e.End()
-		}
+	r := Open(src, session, known, identities...)
+	r.keyless = len(identities) == 0
+	for range r.Events() { // the report has it all
 	}
-	return r.report
+	return r.Report()
 }
 
-// Events opens the recording and yields its events, up to the first *Problem: what comes
-// before it is sound. An event's data is valid until the next one.
-func Events(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) iter.Seq2[Event, error] {
-	r := reader{src: src, session: session, known: known, identities: identities}
-	return r.events()
+// Open begins to read a recording, to see its events.
+func Open(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) *Reading {
+	return &Reading{src: src, session: session, known: known, identities: identities, chain: seed(session), report: Report{Session: session}}
 }
 
-// reader goes through one recording once.
-type reader struct {
+// Reading goes through one recording once. It may be one that still grows: then it ends where the
+// recording did when the reading came there.
+type Reading struct {
 	src        Source
 	session    brevet.SessionID
 	known      Known
@@ -142,12 +131,18 @@ type reader struct {
 	report Report
 }
 
-func (r *reader) events() iter.Seq2[Event, error] {
+// Report says how what was read stands. It is whole once Events has come to its end.
+func (r *Reading) Report() Report { return r.report }
+
+// Events yields the events, up to the first *Problem: what comes before it is sound. An
+// event's data is valid until the next one.
+func (r *Reading) Events() iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		r.report.Session = r.session
-		r.chain = seed(r.session)
 		for {
-			more, err := r.chunk(yield)
+			more, err := r.chunk(func(e Event) bool {
+				r.count(e)
+				return yield(e, nil)
+			})
 			if err != nil {
 				r.report.Problem = r.problem(err)
 				yield(Event{}, r.report.Problem)
@@ -160,6 +155,18 @@ func (r *reader) events() iter.Seq2[Event, error] {
 	}
 }
 
+// count notes an event that was read.
+func (r *Reading) count(e Event) {
+	r.report.Frames++
+	r.report.Last = e.At
+	switch e.Kind {
+	case KindStart:
+		r.report.Start, _ = e.Start() // parsed before
+	case KindEnd:
+		r.report.End, _ = e.End()
+	}
+}
+
 // errFault carries a fault to where the position is known.
 type errFault struct {
 	fault Fault
@@ -168,7 +175,7 @@ type errFault struct {
 
 func (e errFault) Error() string { return string(e.fault) }
 
-func (r *reader) problem(err error) *Problem {
+func (r *Reading) problem(err error) *Problem {
 	p := &Problem{Session: r.session, Chunk: r.at, Fault: Unread, Cause: err}
 	if f, ok := errors.AsType[errFault](err); ok {
 		p.Fault, p.Cause = f.fault, f.cause
@@ -177,11 +184,8 @@ func (r *reader) problem(err error) *Problem {
 }
 
 // chunk reads the next chunk and yields its events. It reports whether there may be more.
-func (r *reader) chunk(yield func(Event, error) bool) (more bool, err error) {
-	raw, err := r.src.Chunk(r.at)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, r.absent()
-	}
+func (r *Reading) chunk(yield func(Event) bool) (more bool, err error) {
+	raw, err := r.take()
 	if err != nil {
 		return false, err
 	}
@@ -201,7 +205,7 @@ func (r *reader) chunk(yield func(Event, error) bool) (more bool, err error) {
 			if err != nil {
 				return false, errFault{Garbled, err}
 			}
-			if !yield(e, nil) {
+			if !yield(e) {
 				return false, nil
 			}
 		}
@@ -212,20 +216,27 @@ func (r *reader) chunk(yield func(Event, error) bool) (more bool, err error) {
 	return !h.last, r.accept(raw, h)
 }
 
-// absent says what it means that the chunk is not there.
-func (r *reader) absent() error {
+// take returns the chunk that is looked at, or says what it means that it is not there.
+func (r *Reading) take() ([]byte, error) {
+	raw, err := r.src.Chunk(r.at)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return raw, err
+	}
 	count, err := r.src.Count()
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return nil, err
+	case count <= r.at:
+		return nil, errFault{Cut, nil}
 	}
-	if count > r.at {
-		return errFault{Missing, nil}
+	if raw, err = r.src.Chunk(r.at); errors.Is(err, fs.ErrNotExist) { // else it has come just now
+		err = errFault{Missing, nil}
 	}
-	return errFault{Cut, nil}
+	return raw, err
 }
 
 // place parses the clear part and finds out whether the chunk stands where it belongs.
-func (r *reader) place(raw []byte) (head, []byte, error) {
+func (r *Reading) place(raw []byte) (head, []byte, error) {
 	h, sealed, err := parseHead(raw)
 	switch {
 	case err != nil:
@@ -247,7 +258,7 @@ func (r *reader) place(raw []byte) (head, []byte, error) {
 	return h, nil, errFault{Altered, errors.New("it does not follow the chunk before")}
 }
 
-func (r *reader) unseal(raw []byte, h head, sealed []byte) ([]byte, error) {
+func (r *Reading) unseal(raw []byte, h head, sealed []byte) ([]byte, error) {
 	if r.opener == nil {
 		o, err := newOpener(h, r.identities)
 		if err != nil {
@@ -263,7 +274,7 @@ func (r *reader) unseal(raw []byte, h head, sealed []byte) ([]byte, error) {
 }
 
 // rule checks what an event may be after the one before.
-func (r *reader) rule(e Event, h head) error {
+func (r *Reading) rule(e Event, h head) error {
 	switch {
 	case r.ended:
 		return errors.New("something follows the End")
@@ -289,7 +300,7 @@ func (r *reader) rule(e Event, h head) error {
 }
 
 // accept counts a sound chunk.
-func (r *reader) accept(raw []byte, h head) error {
+func (r *Reading) accept(raw []byte, h head) error {
 	r.chain = follow(r.chain, raw)
 	if r.at == 0 {
 		r.report.Commitment = r.chain.String()

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -141,10 +142,55 @@ func TestWhoCanOpen(t *testing.T) {
 	if r.Problem == nil || r.Problem.Fault != Unopened || r.Frames != 0 {
 		t.Errorf("another one opens it: %+v", r)
 	}
-	for _, err := range Events(sink, testSession, Known{}) {
+	for _, err := range Open(sink, testSession, Known{}).Events() {
 		if err == nil {
 			t.Fatal("an event without a key")
 		}
+	}
+}
+
+// growing is a recording of which a chunk comes after somebody saw that it was not there.
+type growing struct {
+	*memory
+	after int // so many tries
+}
+
+func (g *growing) Chunk(index int) ([]byte, error) {
+	if index == 1 && g.after > 0 {
+		g.after--
+		return nil, fs.ErrNotExist
+	}
+	return g.memory.Chunk(index)
+}
+
+// TestReadWhileItGrows: a chunk that comes just then is not missing, and what is said of a recording is
+// said of what was read of it.
+func TestReadWhileItGrows(t *testing.T) {
+	id := identity(t)
+	sink := &memory{}
+	w := begin(t, config(id, sink))
+	w.Output(Stdout, []byte("hello"))
+	if err := w.Close("exit"); err != nil {
+		t.Fatal(err)
+	}
+	whole := len(sink.chunks)
+	if r := Verify(&growing{sink, 1}, testSession, Known{}, id); !r.Complete || r.Chunks != whole {
+		t.Errorf("a chunk that comes just then: %d of %d chunks, %v", r.Chunks, whole, r.Problem)
+	}
+	if r := Verify(&growing{sink, 2}, testSession, Known{}, id); r.Problem == nil || r.Problem.Fault != Missing {
+		t.Errorf("a chunk that is not there: %+v", r)
+	}
+
+	rest := sink.chunks[1:]
+	sink.chunks = sink.chunks[:1:1]
+	reading := Open(sink, testSession, Known{}, id)
+	frames := 0
+	for range reading.Events() {
+		frames++
+	}
+	sink.chunks = append(sink.chunks, rest...)
+	if r := reading.Report(); r.Complete || r.Chunks != 1 || r.Frames != frames-1 || r.Problem == nil || r.Problem.Fault != Cut { // the last one is the problem
+		t.Errorf("of %d events, then more: %+v", frames, r)
 	}
 }
 
@@ -261,7 +307,7 @@ func TestEventsTravel(t *testing.T) {
 	id := identity(t)
 	m, _ := recorded(t, id, testSession, "\xff\x00 text")
 	var stream bytes.Buffer
-	if err := WriteEvents(&stream, Events(m, testSession, Known{}, id)); err != nil {
+	if err := WriteEvents(&stream, Open(m, testSession, Known{}, id).Events()); err != nil {
 		t.Fatal(err)
 	}
 	want, _ := collect(t, m, id)
@@ -284,7 +330,7 @@ func TestEventsTravel(t *testing.T) {
 	}
 	m.chunks = m.chunks[:2]
 	stream.Reset()
-	if err := WriteEvents(&stream, Events(m, testSession, Known{}, id)); err == nil {
+	if err := WriteEvents(&stream, Open(m, testSession, Known{}, id).Events()); err == nil {
 		t.Error("a cut recording travels without an error")
 	}
 }

@@ -411,7 +411,7 @@ func TestCrash(t *testing.T) {
 		}
 		rec, _ := u.store.Open(testSession)
 		got := map[string]bool{}
-		for e, err := range Events(rec, testSession, Known{}, id) {
+		for e, err := range Open(rec, testSession, Known{}, id).Events() {
 			if err == nil && e.Kind == KindStdout {
 				got[string(e.Data)] = true
 			}

@@ -127,7 +127,7 @@ func begin(t testing.TB, c *setup) *Writer {
 func collect(t testing.TB, src Source, id *seal.Identity) ([]Event, error) {
 	t.Helper()
 	var all []Event
-	for e, err := range Events(src, testSession, Known{}, id) {
+	for e, err := range Open(src, testSession, Known{}, id).Events() {
 		if err != nil {
 			return all, err
 		}
