@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"sync"
@@ -19,13 +20,16 @@ import (
 //
 // When the connection is lost just before it runs, its parent is no longer that process but whoever adopts
 // orphans: process 1 as a rule, whose other children are all that the host does (and which is itself an
-// sshd, in containers). So it does nothing, with status 1, unless its parent is an sshd and not process 1.
+// sshd, in containers). So it does nothing, with status 1, unless its parent is an sshd and not process 1,
+// and looks anew each time whether it still is its parent. Names of processes are chosen by whoever runs
+// them and may hold line breaks, so none stands in the list of children.
 const sweepCommand = `exec /bin/sh -c '` +
-	`others() { ps -A -o pid= -o ppid= -o comm= | { ours=; found=; ` +
-	`while read -r p parent name; do ` +
-	`if [ "$p" = "$PPID" ]; then case $name in sshd*|*/sshd*) ours=yes;; esac; fi; ` +
-	`if [ "$parent" = "$PPID" ] && [ "$p" != $$ ]; then found="$found $p"; fi; done; ` +
-	`[ "$PPID" != 1 ] && [ "$ours" ] && echo "$found"; }; }; ` +
+	`ours() { if [ -r "/proc/$PPID/comm" ]; then read -r name <"/proc/$PPID/comm"; else name=$(ps -o comm= -p "$PPID"); fi; ` +
+	`case $PPID:$name in 1:*) return 1;; *:sshd*|*/sshd*) return 0;; esac; return 1; }; ` +
+	`others() { ours && ps -A -o pid= -o ppid= | { still=; found=; ` +
+	`while read -r p parent; do [ "$parent" = "$PPID" ] || continue; ` +
+	`if [ "$p" = $$ ]; then still=yes; elif [ "$p" -gt 1 ]; then found="$found $p"; fi; done; ` +
+	`[ "$still" ] && echo "$found"; }; }; ` +
 	`for signal in TERM KILL; do left=$(others) || exit 1; [ "$left" ] || exit 0; ` +
 	`for p in $left; do kill -s $signal -- "-$p"; done; sleep 1; done'`
 
@@ -51,8 +55,12 @@ func (s *session) sweep() {
 // have it there.
 func (s *session) outlives() bool { return !s.hungUp && s.person.over() }
 
-// sweep runs sweepCommand. A target that does not do it in time loses the connection.
+// sweep runs sweepCommand, at an OpenSSH: others may have no process for each connection. A target that
+// does not do it in time loses the connection.
 func (d *dialing) sweep() error {
+	if version := d.conn.ServerVersion(); !bytes.HasPrefix(version, []byte("SSH-2.0-OpenSSH_")) {
+		return fmt.Errorf("%q may run the commands of several connections in one process", version)
+	}
 	late := time.AfterFunc(sweepWithin, func() { d.sock.Close() })
 	defer late.Stop()
 	channel, requests, err := d.conn.OpenChannel("session", nil)
