@@ -392,6 +392,40 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// TestClockSetBackAtStart: a server that starts with a clock of yesterday takes nothing away for that.
+func TestClockSetBackAtStart(t *testing.T) {
+	for name, back := range map[string]time.Duration{"by two hours": 2 * time.Hour, "by years": 20 * 365 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := onSQLite(t)
+			live, waiting := w.granted(), w.ask("bob", "web-root")
+			w.restart(func() {
+				w.wait(-back)
+				w.openStore()
+				must(t, w.store.Work(t.Context(), func(k *store.Work) error { return k.Enqueue("review", "all", w.clock()) }))
+				must(t, w.store.Close())
+			})
+			for owed := true; owed; {
+				if g := w.grant(live); g.State != brevet.Live {
+					t.Fatalf("the grant is %s: %s", g.State, g.EndReason)
+				}
+				size := w.store.Size()
+				jobs, err := w.store.Query(t.Context()).Jobs(1)
+				must(t, err)
+				if owed = len(jobs) > 0; owed {
+					ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					w.store.Wait(ctx, size) // a job that is done wakes nobody
+					cancel()
+				}
+			}
+			r, err := w.store.Query(t.Context()).Request(waiting.ID)
+			must(t, err)
+			if r.State != brevet.Waiting {
+				t.Errorf("the request is %s: %s", r.State, r.Why)
+			}
+		})
+	}
+}
+
 func waitForEvent(t *testing.T, w *world, kind string) {
 	t.Helper()
 	for {

@@ -21,21 +21,28 @@ import (
 // again until it succeeds.
 func (s *Spine) review(ctx context.Context, by brevet.Caller) error {
 	q := s.Store.Query(ctx)
-	_, size, err := q.Checkpoint()
+	var given []brevet.Grant
+	for _, state := range []brevet.GrantState{brevet.Issuing, brevet.Live} { // in the order in which a grant goes through them
+		grants, err := grantsOf(q, store.GrantFilter{State: state})
+		if err != nil {
+			return err
+		}
+		given = append(given, grants...)
+	}
+	_, size, err := q.Checkpoint() // after them, so that nothing is judged by less than it was given on
 	if err != nil {
 		return err
 	}
 	if err := s.await(ctx, size); err != nil { // another server may have made the change
 		return err
 	}
-	v := s.view()
+	v, err := s.viewOnward(ctx)
+	if err != nil {
+		return err
+	}
 	var failed []error
-	for _, state := range []brevet.GrantState{brevet.Issuing, brevet.Live} { // in the order in which a grant goes through them
-		grants, err := grantsOf(q, store.GrantFilter{State: state})
-		failed = append(failed, err)
-		for _, g := range grants {
-			failed = append(failed, s.reviewGrant(ctx, q, v, by, g))
-		}
+	for _, g := range given {
+		failed = append(failed, s.reviewGrant(ctx, q, v, by, g))
 	}
 	waiting, err := everyPage(func(p store.Page) ([]brevet.Request, error) {
 		return q.Requests(store.RequestFilter{State: brevet.Waiting, Page: p})
@@ -45,6 +52,17 @@ func (s *Spine) review(ctx context.Context, by brevet.Caller) error {
 		failed = append(failed, s.reviewRequest(ctx, q, by, r))
 	}
 	return errors.Join(failed...)
+}
+
+// viewOnward is the view at a time that is not before the last event's: with a clock that was put back
+// everything in force would seem to be of the future.
+func (s *Spine) viewOnward(ctx context.Context) (view, error) {
+	v := s.view()
+	last, err := s.Store.Query(ctx).Entry(v.size - 1)
+	if err == nil && last.At.After(v.now) {
+		v.now = last.At
+	}
+	return v, err
 }
 
 // reviewRequest ends a request that nobody's yes could lead to a grant any more, so that whoever
@@ -60,7 +78,10 @@ func (s *Spine) reviewRequest(ctx context.Context, q *store.Query, by brevet.Cal
 	if err := s.await(ctx, ev.last()+1); err != nil {
 		return err
 	}
-	v := s.view() // which has the request and its answers, however new
+	v, err := s.viewOnward(ctx) // which has the request and its answers, however new
+	if err != nil {
+		return err
+	}
 	if !v.now.Before(r.Deadline) {
 		return nil // it lapses, which says more
 	}
