@@ -73,10 +73,38 @@ func (h *Home) claim() error {
 	if info.Mode().Perm()&0o077 == 0 {
 		return nil
 	}
+	ours, err := h.ours(info)
+	if err != nil {
+		return err
+	}
+	if !ours {
+		return brevet.Errorf(brevet.Refused, "others may enter the folder %s, which is not for Brevet alone", brevet.Quote(h.dir)).
+			WithHint("set BREVET_HOME to a folder of its own")
+	}
 	if err := h.root.Chmod(".", 0o700); err != nil {
 		return cannot("close to others", h.dir, err)
 	}
 	return nil
+}
+
+// ours reports whether the folder is Brevet's, so that it may be closed to others: it is empty, or has a
+// profile. One like /tmp is everybody's, whatever somebody has put there.
+func (h *Home) ours(info fs.FileInfo) (bool, error) {
+	if info.Mode()&fs.ModeSticky != 0 {
+		return false, nil
+	}
+	f, err := h.root.Open(".")
+	if err != nil {
+		return false, cannot("open", h.dir, err)
+	}
+	defer f.Close()
+	if _, err := f.Readdirnames(1); errors.Is(err, io.EOF) {
+		return true, nil
+	} else if err != nil {
+		return false, cannot("look into", h.dir, err)
+	}
+	profile, err := h.root.Lstat(profileFile)
+	return err == nil && profile.Mode().IsRegular(), nil
 }
 
 // Close closes the folder.

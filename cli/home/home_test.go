@@ -2,6 +2,7 @@ package home
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,37 @@ func TestOpenClosesToOthers(t *testing.T) {
 	defer h.Close()
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder has mode %v, %v", info.Mode(), err)
+	}
+}
+
+// TestOthersFoldersStayOpen: a folder that was named by mistake is not shut to those who use it.
+func TestOthersFoldersStayOpen(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		mode fs.FileMode
+		file string
+	}{
+		{"like /tmp", 0o777 | fs.ModeSticky, ""},
+		{"like /tmp, where somebody has put a profile", 0o777 | fs.ModeSticky, profileFile},
+		{"like a home folder", 0o755, ".bashrc"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tt.file != "" {
+				if err := os.WriteFile(filepath.Join(dir, tt.file), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(dir, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(dir); brevet.KindOf(err) != brevet.Refused {
+				t.Errorf("opened with %v", err)
+			}
+			if info, err := os.Stat(dir); err != nil || info.Mode()&^fs.ModeDir != tt.mode {
+				t.Errorf("it has mode %v now, %v", info.Mode(), err)
+			}
+		})
 	}
 }
 
