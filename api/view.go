@@ -12,12 +12,14 @@ import (
 	"github.com/brevet-pim/brevet/store"
 )
 
-// stamp returns t for the wire; a zero time is absent.
+// stamp returns t for the wire; a zero time is absent, and so is an end beyond the year 9999, which no
+// Timestamp may hold and which means none (a founder's key).
 func stamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
+	on := timestamppb.New(t)
+	if t.IsZero() || !on.IsValid() {
 		return nil
 	}
-	return timestamppb.New(t)
+	return on
 }
 
 // moment returns what the wire said; absent is the zero time.
