@@ -52,7 +52,7 @@ func (l *linter) role(r *role) {
 		request = nil
 	}
 	if len(activate) == 0 && len(request) == 0 {
-		l.add(Warning, about, "nobody can get it", "permit request or activate to a group that has people")
+		l.add(Warning, about, "nobody can get it", "put people into the groups that are permitted request or activate (groups.yaml), or permit it to one that has some")
 	}
 	if certain := l.reach(brevet.ActActivate, r.entity.UID, certain); len(certain) > 1 && len(certain) == len(l.everyone) {
 		l.add(Warning, about, "everybody can have it at once", "permit it to a group, or add conditions")

@@ -41,7 +41,7 @@ func TestLint(t *testing.T) {
 		change func(*brevet.Catalog)
 		want   string
 	}{
-		{"a role that nobody can get", func(c *brevet.Catalog) { c.Policies[1].Text = "" }, "warning: role web-shell: nobody can get it: permit request or activate"},
+		{"a role that nobody can get", func(c *brevet.Catalog) { c.Policies[1].Text = "" }, "warning: role web-shell: nobody can get it: put people into the groups"},
 		{"a role that only an empty group can get", group("sre"), "warning: role web-shell: nobody can get it"},
 		{"a role that is forbidden to all who could get it", add(`forbid (principal in Group::"sre", action, resource == Role::"web-shell");`), "role web-shell: nobody can get it"},
 		{"a role that everybody can get", add(`permit (principal, action == Action::"activate", resource == Role::"web-shell");`), "warning: role web-shell: everybody can have it at once"},
