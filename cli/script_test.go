@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -20,7 +21,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the stories that need no server. Those with one stand in test/script.
 func TestScripts(t *testing.T) {
-	file, root := exportedGrant(t)
+	file, root := exportedGrant(t, time.Now())
+	oldFile, oldRoot := exportedGrant(t, time.Date(2024, 2, 29, 23, 50, 0, 0, time.UTC))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -30,6 +32,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("PROOF", file)
 			e.Setenv("ROOT", root)
+			e.Setenv("OLD_PROOF", oldFile)
+			e.Setenv("OLD_ROOT", oldRoot)
 			e.Setenv("SSH_AUTH_SOCK", "")
 			e.Setenv("ESC", "\x1b")
 			return nil
@@ -58,9 +62,9 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // exportedGrant returns a file with the proof of a grant as an issuer gives it, and its root.
-func exportedGrant(t *testing.T) (file, root string) {
+func exportedGrant(t *testing.T, start time.Time) (file, root string) {
 	t.Helper()
-	org := prooftest.New(t, prooftest.Options{})
+	org := prooftest.New(t, prooftest.Options{Start: start})
 	request := org.Ask("bob", "web-root", nil)
 	approval := org.Approve("alice", request, 0, nil)
 	bundle := org.Give(prooftest.Evidence(request, approval), nil, nil, nil)

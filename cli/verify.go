@@ -21,7 +21,8 @@ func (a *app) verify() *cobra.Command {
 		Long: `Check the proof of a grant, as brevet grants export writes it, with nothing but the fingerprint of the
 organisation's root: who asked, what policy said, who agreed, that the issuer gave no more, and that all
 of it stands in the log. No server is asked. It ends with what the proof does not show, and with true;
-if anything does not hold, it says what and the exit status is 4.
+if anything does not hold, it says what and the exit status is 4. A grant that is over was rightly given
+all the same: a line with ! says what ended it. Times are in UTC.
 
 Without --root the root that this machine's sign-in pinned is taken.`,
 		Example: `  brevet verify grt_9qd3.brevet --root 5b9ce1f07d22a4c8…
@@ -100,15 +101,17 @@ func (a *app) printReport(r *proof.Report) error {
 		lines[i] = map[string]any{"mark": string(l.Mark), "subject": l.Subject, "text": l.Text}
 	}
 	revoked := len(r.Revoked) > 0
+	over := revoked || r.Expired
 	fields := map[string]any{
-		"proven": true, "revoked": revoked, "grant": string(r.Grant.ID), "request": string(r.Verdict.ID),
+		"proven": true, "revoked": revoked, "over": over, "grant": string(r.Grant.ID), "request": string(r.Verdict.ID),
 		"person": string(r.Verdict.Request.Person), "root": string(r.State.Roster.Org()), "logSize": float64(r.Size), "lines": lines,
+		"from": time.UnixMicro(r.Grant.From).UTC().Format(time.RFC3339), "until": time.UnixMicro(r.Grant.To).UTC().Format(time.RFC3339),
 	}
 	return a.printFields(fields, func() error {
 		for _, l := range r.Lines {
 			a.marked(a.out, string(l.Mark), "%s", reportLine(l))
 		}
-		if revoked {
+		if over {
 			a.tell("It was rightly given and is over since: it gives nothing any more.")
 		}
 		a.say("true")

@@ -25,8 +25,8 @@ const IntentFresh = 5 * time.Minute
 
 // Check says whether the bundle proves its grant: that people and policy agreed to it, that the
 // issuer gave no more, and that it stands in the log. It makes the checks of TRUST §2, in their
-// order. Whether the grant is in force at now is for the caller to ask of the report; a bundle from
-// the future is refused. Failures are Refused and say what is wrong.
+// order. A grant that is over at now was given all the same: the report says so, and admits nobody. A
+// bundle from the future is refused. Failures are Refused and say what is wrong.
 func Check(b *Bundle, trust Trust, now time.Time) (*Report, error) {
 	c := &checker{bundle: b, trust: trust, now: now, report: &Report{}}
 	for _, check := range []func() error{
@@ -37,7 +37,7 @@ func Check(b *Bundle, trust Trust, now time.Time) (*Report, error) {
 		c.judge,       // 2, 3, 4, 6: request, policy, approvals, ends
 		c.grant,       // 6: no more than the intent
 		c.certificate, // 6: no more than the grant
-		c.revocations, // what is over since
+		c.over,        // whether it gives anything still
 		c.recordings,
 	} {
 		if err := check(); err != nil {
@@ -371,7 +371,7 @@ func (c *checker) reportVerdict(v *Verdict) {
 	if v.Request.Via == brevet.ViaSSH {
 		signer += " as seen by " + string(v.Gateway.Name)
 	}
-	c.report.add(Holds, "request", fmt.Sprintf("%s, %s, %s, never used before", v.Request.Person, signer, clock(v.Request.At)))
+	c.report.add(Holds, "request", fmt.Sprintf("%s, %s, %s, never used before", v.Request.Person, signer, stamp(v.Request.At)))
 	_, number := c.state.Catalog.headBefore(c.bundle.Intent.Index)
 	c.report.add(Holds, "policy", fmt.Sprintf("catalog %d, %s; evaluated again: same answer", number, strings.Join(v.Policies(), ", ")))
 	for _, a := range v.Approvals {
@@ -379,7 +379,7 @@ func (c *checker) reportVerdict(v *Verdict) {
 		if !sameTerms(a.Terms, v.Request.Terms) {
 			extent = "for this request, narrowed to " + describe(a.Terms)
 		}
-		c.report.add(Holds, "approval", fmt.Sprintf("%s, %s, %s, %s", a.By, a.Key.Fingerprint, a.Presence, extent))
+		c.report.add(Holds, "approval", fmt.Sprintf("%s, %s, %s, %s", a.By, a.Key.Fingerprint, shownBy(a.Presence), extent))
 	}
 	for _, k := range append([]Key{v.Key}, keysOf(v.Approvals)...) {
 		last, _ := c.state.Roster.Key(k.Fingerprint, never)
@@ -387,6 +387,17 @@ func (c *checker) reportVerdict(v *Verdict) {
 			c.report.add(Notice, "key", fmt.Sprintf("%s of %s was retired later; what it signed since %s is suspect", k.Fingerprint, k.Person, stamp(last.Since)))
 		}
 	}
+}
+
+// shownBy says what a signature shows of whoever made it.
+func shownBy(p brevet.Presence) string {
+	switch p {
+	case brevet.NoPresence:
+		return "no touch shown"
+	case brevet.VerifiedPresence:
+		return "touch and PIN or biometry"
+	}
+	return string(p)
 }
 
 func keysOf(approvals []Approval) []Key {
@@ -410,8 +421,6 @@ func (v *Verdict) signedAt(fingerprint string) int64 {
 func describe(t statement.Terms) string {
 	return fmt.Sprintf("%s on %s for %s", join(t.Logins), join(t.Targets), policy.FormatSeconds(t.Duration))
 }
-
-func clock(microseconds int64) string { return time.UnixMicro(microseconds).UTC().Format("15:04:05") }
 
 // grant checks that the issuer gave no more than it intended, and for no longer.
 func (c *checker) grant() error {
@@ -446,14 +455,13 @@ func (c *checker) grant() error {
 		return refuse("the grant lasts longer than was agreed to")
 	}
 	c.report.Grant = g
-	until := time.UnixMicro(g.To).UTC().Format("15:04:05")
-	c.report.add(Holds, "grant", fmt.Sprintf("%s on %s until %s, held by gateway %s", join(g.Logins), join(g.Targets), until, g.Holder.Machine))
+	c.report.add(Holds, "grant", fmt.Sprintf("%s on %s until %s, held by gateway %s", join(g.Logins), join(g.Targets), stamp(g.To), g.Holder.Machine))
 	if r.shown() {
 		if err := c.place(r, r.Statement.ID()); err != nil {
 			return err
 		}
 	} else {
-		c.report.add(NotShown, "log", "the grant's own leaf")
+		c.report.add(NotShown, "log", "not shown: that the grant itself stands in the log; its intent does")
 	}
 	c.report.add(Holds, "log", fmt.Sprintf("leaf %d of %d, checkpoint signed by the log and by %s", c.bundle.Intent.Index, c.signed.Size, c.issuer.Name))
 	return nil
@@ -462,7 +470,7 @@ func (c *checker) grant() error {
 // certificate checks that the credential gives exactly what the grant does.
 func (c *checker) certificate() error {
 	if len(c.bundle.Certificate) == 0 {
-		c.report.add(NotShown, "cert", "the certificate")
+		c.report.add(NotShown, "cert", "not shown: that the certificate gave no more than the grant; it is not in this proof, since it is erased once the grant is over")
 		return nil
 	}
 	want, err := CertificateFor(c.report.Grant, c.report.Verdict.Role, c.report.Verdict.Gateway)
@@ -478,11 +486,14 @@ func (c *checker) certificate() error {
 	return nil
 }
 
-// revocations says what is over since.
-func (c *checker) revocations() error {
+// over says what ended the grant, before its time or by it.
+func (c *checker) over() error {
 	c.report.Revoked = c.state.Over(c.report.Grant, c.report.Verdict.Key.Fingerprint)
 	for _, h := range c.report.Revoked {
-		c.report.add(Notice, "over", fmt.Sprintf("%s %s at %s: %s", h.By, overWords[h.What], clock(h.At), brevet.Quote(h.Reason)))
+		c.report.add(Notice, "over", fmt.Sprintf("%s %s at %s: %s", h.By, overWords[h.What], stamp(h.At), brevet.Quote(h.Reason)))
+	}
+	if c.report.Expired = c.now.UnixMicro() >= c.report.Grant.To; c.report.Expired {
+		c.report.add(Notice, "over", "its time ended at "+stamp(c.report.Grant.To))
 	}
 	return nil
 }

@@ -61,8 +61,8 @@ func TestCheckAGoodProof(t *testing.T) {
 		"✓ root ", "1 founder: one administrator could have made this",
 		"✓ request   bob, SHA256:", "never used before",
 		"✓ policy    catalog 1, all.cedar#sre-may-ask-db; evaluated again: same answer",
-		"✓ approval  carol, SHA256:", "✓ approval  erin, SHA256:", "none, for exactly this request",
-		"✓ grant     postgres, root on db1 until", "held by gateway gw-1",
+		"✓ approval  carol, SHA256:", "✓ approval  erin, SHA256:", ", no touch shown, for exactly this request",
+		"✓ grant     postgres, root on db1 until 20", "held by gateway gw-1",
 		"✓ log       leaf 11 of 13, checkpoint signed by the log and by issuer-1",
 		"✓ cert      serial 1011, for db1/postgres, db1/root, gives nothing else",
 		"not shown: whether the issuer ran apart from the server",
@@ -80,7 +80,7 @@ func TestCheckAGoodProof(t *testing.T) {
 	refused(t, err, "the proof does not begin with the root")
 	parsed.Certificate = nil
 	report, err = proof.Check(parsed, proof.Trust{Root: g.Root, State: g.State()}, g.Now)
-	if err != nil || !strings.Contains(report.String(), "–           ") || !strings.Contains(report.String(), "the certificate") {
+	if err != nil || !strings.Contains(report.String(), "– cert      not shown: that the certificate gave no more than the grant") {
 		t.Errorf("without its certificate: %v\n%s", err, report)
 	}
 }
@@ -419,6 +419,32 @@ func TestReportSaysWhatIsOver(t *testing.T) {
 				t.Errorf("the report lacks %q:\n%s", tt.want, report)
 			}
 		})
+	}
+}
+
+// TestReportIsDated: a proof of years ago says of which day it is, and that it gives nothing any more.
+func TestReportIsDated(t *testing.T) {
+	o := prooftest.New(t, prooftest.Options{Start: time.Date(2024, 2, 29, 23, 50, 0, 0, time.UTC)})
+	request := o.Ask("bob", "web-root", nil)
+	b := o.Give(prooftest.Evidence(request, o.Approve("alice", request, 0, nil)), nil, nil, nil)
+	report, err := proof.Check(b, proof.Trust{Root: o.Root}, o.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := time.UnixMicro(report.Grant.To)
+	if report.Expired || strings.Contains(report.String(), "! over") {
+		t.Errorf("in its time it is said to be over:\n%s", report)
+	}
+	if report, err = proof.Check(b, proof.Trust{Root: o.Root}, to); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"✓ request   bob, ", ", 2024-02-29T23:50:", "web1 until 2024-03-01T00:20:", "! over      its time ended at 2024-03-01T00:20:"} {
+		if !strings.Contains(report.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, report)
+		}
+	}
+	if !report.Expired {
+		t.Error("after its time it is not over")
 	}
 }
 

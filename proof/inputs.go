@@ -136,7 +136,7 @@ func join[T ~string](list []T) string {
 
 func ordinal(i int) string { return strconv.Itoa(i + 1) }
 
-// stamp returns a time in microseconds as people read it.
+// stamp returns a time in microseconds with its date and zone: a proof is read years later, anywhere.
 func stamp(microseconds int64) string {
-	return time.UnixMicro(microseconds).UTC().Format("2006-01-02 15:04:05")
+	return time.UnixMicro(microseconds).UTC().Format(time.RFC3339)
 }

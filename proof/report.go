@@ -19,6 +19,8 @@ type Report struct {
 	// Revoked is what the bundle, or the state that it was checked against, says to be over: the
 	// grant was rightly given, and must not be used any more.
 	Revoked []Heard
+	// Expired is whether the grant's time was over when it was checked.
+	Expired bool
 	// State is what stands after the bundle's chains.
 	State *State
 	// Size is that of the log in the checkpoint.
