@@ -51,6 +51,7 @@ type Spine struct {
 	urgent   urgent
 	signedIn signedIn
 
+	before   time.Time     // of the last event before this process; set by Begin
 	planning chan struct{} // held by whoever has a plan made, of those who wait their turn
 
 	mu       sync.Mutex    // guards what follows

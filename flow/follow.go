@@ -32,6 +32,11 @@ func (s *Spine) Begin(ctx context.Context) error {
 		if _, size, err = q.Checkpoint(); err != nil {
 			return err
 		}
+		if last, err := q.Entry(size - 1); err == nil {
+			s.before = last.At
+		} else if brevet.KindOf(err) != brevet.NotFound { // of an empty log more is said below
+			return err
+		}
 		if entries, err = s.trustedFrom(q, 0); err != nil {
 			return err
 		}

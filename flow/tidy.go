@@ -18,6 +18,8 @@ const (
 	useless = 24 * time.Hour
 	// LeastKept is the shortest time for which events keep their bodies. What is live rests on them.
 	LeastKept = 30 * 24 * time.Hour
+	// away is for how long a server may have been off, to be believed at once that it is so late.
+	away = 7 * 24 * time.Hour
 	// mostErased is how many bodies one change erases.
 	mostErased = 500
 )
@@ -27,8 +29,15 @@ const (
 func (s *Spine) tidy(ctx context.Context) error {
 	ticker := time.NewTicker(tidying)
 	defer ticker.Stop()
+	// What is erased is gone for good. A clock that is far ahead at the start has an hour to be set.
+	latest := s.before.Add(away)
 	for {
-		s.tidyOnce(ctx)
+		now := s.Clock()
+		if !latest.IsZero() && now.After(latest) {
+			now = latest
+		}
+		s.tidyOnce(ctx, now)
+		latest = time.Time{}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -37,11 +46,11 @@ func (s *Spine) tidy(ctx context.Context) error {
 	}
 }
 
-func (s *Spine) tidyOnce(ctx context.Context) {
+func (s *Spine) tidyOnce(ctx context.Context, now time.Time) {
 	for more := true; more; {
 		var removed int64
 		err := s.Store.Work(ctx, func(w *store.Work) (err error) {
-			removed, err = w.Tidy(s.Clock().Add(-useless), store.MaxPage)
+			removed, err = w.Tidy(now.Add(-useless), store.MaxPage)
 			return err
 		})
 		if err != nil {
@@ -53,7 +62,7 @@ func (s *Spine) tidyOnce(ctx context.Context) {
 		return
 	}
 	for more := true; more; {
-		erased, err := s.erase(ctx, s.Clock().Add(-max(s.KeepEvents, LeastKept)))
+		erased, err := s.erase(ctx, now.Add(-max(s.KeepEvents, LeastKept)))
 		if err != nil {
 			s.complain(ctx, "old events were not erased", err)
 		}

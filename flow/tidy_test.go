@@ -46,3 +46,21 @@ func TestOldBodiesAreErased(t *testing.T) {
 		w.granted()
 	})
 }
+
+// TestAClockThatIsAheadErasesNothing: what is old by the log goes, and what is old only by the clock with
+// which the server starts stays.
+func TestAClockThatIsAheadErasesNothing(t *testing.T) {
+	w := onSQLite(t)
+	old := w.granted()
+	w.wait(40 * 24 * time.Hour)
+	young := w.granted()
+	w.keep = flow.LeastKept
+	w.restart(func() { w.wait(400 * 24 * time.Hour) })
+	waitForEvent(t, w, "audit.erased")
+	if _, there := w.told("request", old); there {
+		t.Error("the old request's body is still there")
+	}
+	if _, there := w.told("request", young); !there {
+		t.Error("the young request's body is gone")
+	}
+}
