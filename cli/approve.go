@@ -48,6 +48,8 @@ signed, verified back to the root that is pinned on this machine, and your yes i
 	f.StringVar(&given.duration, "for", "", "agree to this long only")
 	f.StringSliceVar(&given.targets, "target", nil, "agree to these targets only (may be repeated)")
 	f.StringSliceVar(&given.logins, "login", nil, "agree to these logins only (may be repeated)")
+	_ = cmd.RegisterFlagCompletionFunc("target", a.completeAsked((*brevetv1.Request).GetTargets))
+	_ = cmd.RegisterFlagCompletionFunc("login", a.completeAsked((*brevetv1.Request).GetLogins))
 	f.StringVar(&given.comment, "comment", "", "what to add, for the requester and the log")
 	return cmd
 }
@@ -59,6 +61,9 @@ func (a *app) approveOne(ctx context.Context, typed string, given answer) error 
 	}
 	view, err := s.requestOf(ctx, typed)
 	if err != nil {
+		return err
+	}
+	if err := stillOpen(view); err != nil {
 		return err
 	}
 	state, err := s.roster(ctx)
@@ -104,6 +109,18 @@ func (a *app) approveOne(ctx context.Context, typed string, given answer) error 
 			return nil
 		}
 	}
+}
+
+// stillOpen refuses before anything is shown or asked what nobody can answer any more.
+func stillOpen(r *brevetv1.Request) error {
+	if !brevet.RequestState(r.GetState()).Final() {
+		return nil
+	}
+	e := brevet.Errorf(brevet.Conflict, "%s is over: it was %s%s", short(r.GetId()), stateWord(r.GetState()), quoted(r.GetWhy()))
+	if r.GetState() == string(brevet.Granted) {
+		return e.WithHint("brevet revoke %s ends the grant", short(r.GetGrant()))
+	}
+	return e.WithHint("brevet story %s", short(r.GetId()))
 }
 
 // ownRequest refuses before anything is signed what policy and the issuer would refuse after.

@@ -89,9 +89,10 @@ func openStates(query *brevetv1.ListRequestsRequest) []string {
 	return nil
 }
 
-func (a *app) completeGrants() completer {
+// completeGrants completes grants in one of the states, or in any if none is named.
+func (a *app) completeGrants(states ...string) completer {
 	return a.completing(func(ctx context.Context, s *session, _ []string) ([]cobra.Completion, error) {
-		got, err := s.grants.ListGrants(ctx, &brevetv1.ListGrantsRequest{PageSize: pageSize})
+		got, err := s.grants.ListGrants(ctx, &brevetv1.ListGrantsRequest{States: states, PageSize: pageSize})
 		var choices []cobra.Completion
 		for _, g := range got.GetGrants() {
 			choices = append(choices, short(g.GetId())+"\t"+g.GetPerson()+": "+g.GetRole()+", "+g.GetState())
@@ -120,6 +121,81 @@ func (a *app) completePeople() completer {
 		}
 		return choices, err
 	})
+}
+
+// completeKeys completes fingerprints of keys that are not retired.
+func (a *app) completeKeys() completer {
+	return a.completing(func(ctx context.Context, s *session, _ []string) ([]cobra.Completion, error) {
+		got, err := s.people.ListPeople(ctx, &brevetv1.ListPeopleRequest{})
+		var choices []cobra.Completion
+		for _, p := range got.GetPeople() {
+			for _, k := range p.GetKeys() {
+				if !k.GetRetired() {
+					choices = append(choices, k.GetFingerprint()+"\t"+p.GetId())
+				}
+			}
+		}
+		return choices, err
+	})
+}
+
+func (a *app) completeGateways() completer {
+	return a.completing(func(ctx context.Context, s *session, _ []string) ([]cobra.Completion, error) {
+		got, err := s.people.ListMachines(ctx, &brevetv1.ListMachinesRequest{})
+		var choices []cobra.Completion
+		for _, m := range got.GetMachines() {
+			if m.GetUse() == string(statement.MachineGateway) {
+				choices = append(choices, m.GetId())
+			}
+		}
+		return choices, err
+	})
+}
+
+// completeAsked completes what the request that was typed asks for, to agree to less of it.
+func (a *app) completeAsked(what func(*brevetv1.Request) []string) completer {
+	return a.completing(func(ctx context.Context, s *session, given []string) ([]cobra.Completion, error) {
+		if len(given) == 0 {
+			return nil, nil
+		}
+		r, err := s.requestOf(ctx, given[0])
+		return what(r), err
+	})
+}
+
+// completeLogins completes logins of the role that was typed.
+func (a *app) completeLogins() completer {
+	return a.completing(func(ctx context.Context, s *session, given []string) ([]cobra.Completion, error) {
+		if len(given) == 0 {
+			return nil, nil
+		}
+		r, err := s.role(ctx, given[0])
+		return r.GetLogins(), err
+	})
+}
+
+// completeTargets completes the targets of all roles.
+func (a *app) completeTargets() completer {
+	return a.completing(func(ctx context.Context, s *session, _ []string) ([]cobra.Completion, error) {
+		got, err := s.requests.ListRoles(ctx, &brevetv1.ListRolesRequest{})
+		var choices []cobra.Completion
+		for _, r := range got.GetRoles() {
+			choices = append(choices, r.GetTargets()...)
+		}
+		slices.Sort(choices)
+		return slices.Compact(choices), err
+	})
+}
+
+// completeQuestion completes a person, and behind them what request does.
+func (a *app) completeQuestion() completer {
+	person, wish := a.completePeople(), a.completeWish()
+	return func(cmd *cobra.Command, given []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(given) == 0 {
+			return person(cmd, given, typed)
+		}
+		return wish(cmd, given[1:], typed)
+	}
 }
 
 // completeWish completes a role, and behind it the role's targets.

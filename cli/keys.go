@@ -78,7 +78,7 @@ func (a *app) keysRetire() *cobra.Command {
 		Example: `  brevet keys retire SHA256:u7Qx… --reason "replaced"
   brevet keys retire SHA256:u7Qx… --reason "stolen" --since 2026-11-20T08:00:00Z`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeKeys(),
 		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
 			return a.retireKey(ctx, s, args[0], reason, since, yes)
 		}),

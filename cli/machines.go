@@ -34,7 +34,7 @@ func (a *app) machines() *cobra.Command {
 		Use:   "machines",
 		Short: "Gateways and other machines of ours: list, add, remove",
 		Example: `  brevet machines
-  brevet machines add gw-2.machine.json
+  brevet machines add brevet-data/gw-2.machine.json
   brevet machines remove gw-2`,
 		Args: noSuchCommand,
 		RunE: list.RunE,
@@ -90,7 +90,7 @@ func (a *app) machinesAdd() *cobra.Command {
 		Short: "Sign that a machine is ours, from the file that it wrote",
 		Long: `Sign that a machine is ours. FILE is what brevet gateway init wrote on it: compare the fingerprints with
 those shown there. Whoever has these keys can carry sessions to the targets that are shown.`,
-		Example: `  brevet machines add gw-2.machine.json
+		Example: `  brevet machines add brevet-data/gw-2.machine.json
   brevet machines add --statement machine-7f31c0a2.json      add your signature to another's`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -188,7 +188,7 @@ func (a *app) machinesRemove() *cobra.Command {
 		Short:             "Sign that a gateway is no longer ours: nothing is given through it any more",
 		Example:           `  brevet machines remove gw-2`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeGateways(),
 		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
 			state, err := s.roster(ctx)
 			if err != nil {

@@ -58,6 +58,7 @@ needs to agree you have it at once; otherwise the command waits in a terminal un
 	f.StringSliceVar(&w.logins, "login", nil, "only this of the role's logins (may be repeated)")
 	f.BoolVar(&w.wait, "wait", false, "wait until it is decided (the default in a terminal)")
 	f.BoolVar(&w.noWait, "no-wait", false, "do not wait")
+	_ = cmd.RegisterFlagCompletionFunc("login", a.completeLogins())
 	cmd.MarkFlagsMutuallyExclusive("wait", "no-wait")
 	return cmd
 }
@@ -240,12 +241,21 @@ func (a *app) awaitRequest(ctx context.Context, s *session, r *brevetv1.Request)
 				a.tell("The server is away; waiting for it to come back. Your request stands.")
 			}
 		default:
-			return err
+			return a.leftOpen(ctx, r, err)
 		}
 		if err := pause(ctx, retryAfter); err != nil {
-			return err
+			return a.leftOpen(ctx, r, err)
 		}
 	}
+}
+
+// leftOpen tells whoever stopped waiting that their request goes on.
+func (a *app) leftOpen(ctx context.Context, r *brevetv1.Request, err error) error {
+	if ctx.Err() != nil {
+		a.tell("")
+		a.tell("%s stays open. Take it back with brevet cancel %s", short(r.GetId()), short(r.GetId()))
+	}
+	return err
 }
 
 // tellProgress tells of new answers.

@@ -66,6 +66,9 @@ func (a *app) sessionsList() *cobra.Command {
 	f.StringVar(&query.Person, "person", "", "only those of this person")
 	f.StringVar(&query.Target, "target", "", "only those on this target")
 	f.StringVar(&query.Grant, "grant", "", "only those of this grant")
+	_ = cmd.RegisterFlagCompletionFunc("person", a.completePeople())
+	_ = cmd.RegisterFlagCompletionFunc("target", a.completeTargets())
+	_ = cmd.RegisterFlagCompletionFunc("grant", a.completeGrants())
 	return cmd
 }
 
@@ -229,6 +232,9 @@ whole. Whatever in it could act on your terminal is taken out. That you played i
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeSessions(),
 		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			if p.speed == 0 { // to package record it is the usual speed
+				return brevet.Errorf(brevet.Invalid, "at --speed 0 nothing would be shown").WithHint("the least is 0.01")
+			}
 			id, err := s.sessionOf(ctx, args[0])
 			if err != nil {
 				return err

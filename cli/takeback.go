@@ -59,6 +59,9 @@ func (a *app) refuseTyped(ctx context.Context, typed, reason, usual string) erro
 	if err != nil {
 		return err
 	}
+	if err := stillOpen(r); err != nil {
+		return err
+	}
 	own := r.GetPerson() == string(s.profile.Person)
 	if usual != "" && !own {
 		return brevet.Errorf(brevet.Refused, "%s is a request of %s", short(r.GetId()), r.GetPerson()).
@@ -102,7 +105,7 @@ gateway confirms that nothing of it is left; the command says how long that took
   brevet revoke grt_9qd3 --reason "done" --no-wait
   brevet revoke --person bob --reason "left the team"      all that bob holds`,
 		Args:              arguments(0, -1),
-		ValidArgsFunction: a.completeGrants(),
+		ValidArgsFunction: a.completeGrants(string(brevet.Issuing), string(brevet.Live)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (person != "") == (len(args) > 0) {
 				return usage(cmd, "name grants, or --person for all that somebody holds")
