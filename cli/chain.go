@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -111,6 +112,10 @@ func (a *app) passOn(envelope statement.Envelope, b []byte, signed, threshold in
 		return err
 	}
 	file := fmt.Sprintf("%s-%s.json", kind, envelope.ID()[:8])
+	if a.losesSignatures(file, envelope) {
+		return brevet.Errorf(brevet.Conflict, "%s has signatures that would be lost", brevet.Quote(file)).
+			WithHint("add yours to them: the same command with --statement %s", file)
+	}
 	if err := writeFile(file, b); err != nil {
 		return err
 	}
@@ -121,6 +126,19 @@ func (a *app) passOn(envelope statement.Envelope, b []byte, signed, threshold in
 		a.tell("It has all its signatures. Hand it in with the same command and --statement %s", file)
 	}
 	return nil
+}
+
+// losesSignatures reports whether a statement in the file has a signature that the one to write there has not:
+// two people may have signed copies.
+func (a *app) losesSignatures(file string, envelope statement.Envelope) bool {
+	b, err := a.readFile(file, statement.MaxEnvelope)
+	if err != nil {
+		return false // it is not there, most likely
+	}
+	there, err := statement.Parse(b)
+	return err == nil && slices.ContainsFunc(there.Signatures, func(old statement.Signature) bool {
+		return !slices.ContainsFunc(envelope.Signatures, func(s statement.Signature) bool { return s.Key == old.Key })
+	})
 }
 
 // persons counts the people whose good signature with the use stands on the statement.

@@ -38,6 +38,24 @@ func TestTwoMustSign(t *testing.T) {
 	}
 }
 
+// TestSignaturesAreKept: two who sign copies of a statement do not undo each other's signature.
+func TestSignaturesAreKept(t *testing.T) {
+	w := newWorld(t, "dan", "erin")
+	t.Chdir(t.TempDir())
+	dir := folder(t, newRole)
+	first := run(t, "", "apply", "-f", dir, "--yes")
+	first.want(t, 0, "1 of 3 have signed")
+	file := lastLine(first.out)
+	if err := os.WriteFile("copy.json", must(os.ReadFile(file))(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.become("dan")
+	run(t, "", "apply", "-f", dir, "--yes", "--statement", file).want(t, 0, "2 of 3 have signed")
+	w.become("erin")
+	run(t, "", "apply", "-f", dir, "--yes", "--statement", "copy.json").want(t, statusConflict, "has signatures that would be lost", "--statement "+file)
+	run(t, "", "apply", "-f", dir, "--yes", "--statement", file).want(t, 0, "catalog 2 is in force")
+}
+
 // TestWhoMayNotSign: a signature that would not count is not asked for.
 func TestWhoMayNotSign(t *testing.T) {
 	w := newWorld(t)

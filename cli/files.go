@@ -18,6 +18,15 @@ func (a *app) writeOut(file string, write func(io.Writer) error) error {
 		out := bufio.NewWriter(a.out)
 		return errors.Join(write(out), out.Flush())
 	}
+	if err := createFile(file, write); err != nil {
+		return err
+	}
+	a.tell("%s", file)
+	return nil
+}
+
+// createFile writes a new file, for its owner only, whole or not at all.
+func createFile(file string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -32,10 +41,8 @@ func (a *app) writeOut(file string, write func(io.Writer) error) error {
 	}
 	if err != nil {
 		os.Remove(file) // half an export looks like a whole one
-		return err
 	}
-	a.tell("%s", file)
-	return nil
+	return err
 }
 
 // writeFile writes what a person asked to have, beside its place first, so that it is never half written.

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,7 +91,7 @@ func (a *app) grantsExport() *cobra.Command {
 			return a.exportGrant(cmd.Context(), args[0], file)
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "file to write (else the grant's short id and .brevet, - for standard output)")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "file to write; it must not be there yet (else the grant's short id and .brevet, - for standard output)")
 	return cmd
 }
 
@@ -114,7 +115,7 @@ func (a *app) exportGrant(ctx context.Context, typed, file string) error {
 		_, err := a.out.Write(got.GetBundle())
 		return err
 	}
-	if err := writeFile(file, got.GetBundle()); err != nil {
+	if err := createFile(file, func(w io.Writer) error { _, err := w.Write(got.GetBundle()); return err }); err != nil {
 		return err
 	}
 	a.say("%s", file)
