@@ -31,7 +31,7 @@ the server is. Without a target, it is the first that the role chooses.`,
 		Example: `  brevet policy explain bob web-root web1
   brevet policy explain bob web-root web1 -f org/ --for 2h`,
 		Args:              arguments(2, -1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeQuestion(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.person, q.role, q.targets = args[0], args[1], args[2:]
 			if q.dir != "" {
@@ -61,9 +61,9 @@ func (a *app) explainFolder(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	lines := book.set.Explain(ask)
+	lines := q.ofThem(book.set.Explain(ask))
 	decision := book.set.Decide(ask)
-	fields := map[string]any{"outcome": string(decision.Outcome), "policies": list(decision.Policies), "reasons": list(decision.Reasons), "lines": list(lines)}
+	fields := map[string]any{"outcome": string(decision.Outcome), "policies": list(decision.Policies), "reasons": list(q.ofThem(decision.Reasons)), "lines": list(lines)}
 	return a.printFields(fields, func() error {
 		for _, line := range lines {
 			a.say("%s", line)
@@ -120,11 +120,17 @@ func (a *app) explainServer(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
+	if err := s.canExplain(ctx, q); err != nil {
+		return err
+	}
 	got, err := s.catalog.ExplainDecision(ctx, asked)
 	if err != nil {
 		return err
 	}
 	d := got.GetDecision()
+	if q.person != string(s.profile.Person) {
+		d.Reasons = q.ofThem(d.GetReasons())
+	}
 	return a.print(d, func() error {
 		a.say("answer: %s", d.GetOutcome())
 		for _, reason := range d.GetReasons() {
@@ -133,9 +139,36 @@ func (a *app) explainServer(ctx context.Context, q question) error {
 		if len(d.GetStages()) > 0 {
 			a.say("  needs %s", waitsFor(d.GetStages()))
 		}
-		a.say("decided by %s", orNone(strings.Join(d.GetPolicies(), ", ")))
+		if len(d.GetPolicies()) == 0 {
+			a.say("no policy decided it")
+			return nil
+		}
+		a.say("decided by %s", strings.Join(d.GetPolicies(), ", "))
 		return nil
 	})
+}
+
+// canExplain looks whether there is such a person and such a role: policy refuses those that it does not know,
+// which would read like an answer.
+func (s *session) canExplain(ctx context.Context, q question) error {
+	state, err := s.roster(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := state.Roster.Identity(brevet.PersonID(q.person)); !ok {
+		return missing("person", q.person, words(state.Roster.People()), "brevet people lists them")
+	}
+	_, err = s.role(ctx, q.role)
+	return err
+}
+
+// ofThem makes what policy tells those who ask for themselves tell of the person in question.
+func (q question) ofThem(lines []string) []string {
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		out[i] = strings.ReplaceAll(line, "You are in: ", q.person+" is in: ")
+	}
+	return out
 }
 
 func (r rulebook) role(name string) (brevet.Role, error) {
