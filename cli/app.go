@@ -75,8 +75,26 @@ func checkFlags(cmd *cobra.Command) error {
 	switch err := cmd.ValidateFlagGroups(); {
 	case len(missing) > 0:
 		return usage(cmd, strings.Join(missing, " and ")+" must be given")
+	case err != nil && len(excluded(cmd)) > 0:
+		return usage(cmd, strings.Join(excluded(cmd), " and ")+" exclude each other")
 	case err != nil:
 		return usage(cmd, err.Error())
+	}
+	return nil
+}
+
+// excluded returns flags that were given though one of them excludes the others. The annotation is cobra's.
+func excluded(cmd *cobra.Command) []string {
+	groups := map[string][]string{}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		for _, group := range f.Annotations["cobra_annotation_mutually_exclusive"] {
+			groups[group] = append(groups[group], "--"+f.Name)
+		}
+	})
+	for _, given := range groups {
+		if len(given) > 1 {
+			return given
+		}
 	}
 	return nil
 }

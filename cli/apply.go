@@ -75,6 +75,9 @@ func readFolder(dir string) (written, error) {
 }
 
 func openFolder(dir string) (*os.Root, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, brevet.Errorf(brevet.Invalid, "%s is a file, not a folder", brevet.Quote(dir)).WithHint("name the folder that it is in")
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, brevet.Errorf(brevet.NotFound, "there is no folder %s", brevet.Quote(dir)).Because(err)

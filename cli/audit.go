@@ -134,8 +134,14 @@ func (q *search) complete(ctx context.Context, s *session, now time.Time) (err e
 	if q.query.Since, err = pointInTime(q.since, now); err != nil {
 		return err
 	}
-	q.query.Until, err = pointInTime(q.until, now)
-	return err
+	if q.query.Until, err = pointInTime(q.until, now); err != nil {
+		return err
+	}
+	if q.since != "" && q.until != "" && !when(q.query.GetUntil()).After(when(q.query.GetSince())) {
+		return brevet.Errorf(brevet.Invalid, "--until %s is not after --since %s: the search ends before it begins", q.until, q.since).
+			WithHint("the earlier time is --since, and 2m is two minutes ago: --since 2m --until 1m")
+	}
+	return nil
 }
 
 // pointInTime reads a time, or how long ago it was; nothing is no time.

@@ -78,6 +78,9 @@ func inForce(keys []*brevetv1.Key) (n int, uses []string) {
 	return n, slices.Compact(uses)
 }
 
+// longestCode is how long a one-time code can be good; the server's limit is the same.
+const longestCode = 30 * 24 * 60 * 60 // seconds
+
 func (a *app) peopleInvite() *cobra.Command {
 	var uses []string
 	var workload bool
@@ -97,6 +100,10 @@ writes to.`,
 			life, err := show.ParseDuration(valid)
 			if err != nil {
 				return err
+			}
+			if life > longestCode {
+				return brevet.Errorf(brevet.Invalid, "--valid %s is too long: a code is good for at most 30d", show.ExactDuration(life)).
+					WithHint("they can use it at once, and you can make another")
 			}
 			if err := brevet.CheckName("person", args[0]); err != nil {
 				return err
@@ -119,7 +126,7 @@ writes to.`,
 	f.StringSliceVar(&uses, "use", nil, "what else the key may be used for: approve, administer, catalog (may be repeated)")
 	f.BoolVar(&workload, "workload", false, "it is for a pipeline or an agent, not a person")
 	f.StringVar(&owner, "owner", "", "person who answers for the workload")
-	f.StringVar(&valid, "valid", "24h", "how long the code is good")
+	f.StringVar(&valid, "valid", "24h", "how long the code is good, at most 30d")
 	_ = cmd.RegisterFlagCompletionFunc("use", cobra.FixedCompletions([]cobra.Completion{"approve", "administer", "catalog"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("owner", a.completePeople())
 	return cmd
@@ -186,7 +193,9 @@ func (a *app) signPeople(ctx context.Context, names []string, all, yes bool, lif
 		return err
 	}
 	if len(names) == 0 && !all {
-		return a.print(got, func() error { return a.table(a.invitationsTable(got.GetInvitations())) })
+		return a.print(got, func() error {
+			return a.tableOf(a.invitationsTable(got.GetInvitations()), "", "Nobody waits for a signature. brevet people invite NAME makes a code.")
+		})
 	}
 	chosen, err := choose(got.GetInvitations(), names, all)
 	if err != nil {
