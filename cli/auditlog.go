@@ -80,7 +80,7 @@ func (a *app) auditExport() *cobra.Command {
 beginning can be verified offline: brevet audit verify --file FILE --root FINGERPRINT. That you exported
 stands in the log.`,
 		Example: `  brevet audit export --file log.jsonl
-  brevet audit export --from 1200 | jq -r '.leaves[0].record | @base64d'`,
+  brevet audit export --from 1200 | jq -r '.leaves[]?.record | @base64d'`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.online(func(ctx context.Context, s *session, _ []string) error {

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -170,6 +173,8 @@ func TestAuditSearch(t *testing.T) {
 	run(t, "", "audit", "search", "--kind", "reqest").want(t, statusNotFound, "Did you mean request?")
 	run(t, "", "audit", "search", "--since", "yesterday").want(t, statusUsage, "neither a time nor a duration")
 	run(t, "", "audit", "search", "--most", "0").want(t, statusUsage)
+	run(t, "", "audit", "search", "--since", "1m", "--until", "2m").want(t, statusUsage, "ends before it begins", "--since 2m --until 1m")
+	run(t, "", "audit", "search", "--most", "1", "--since", "2m", "--until", "1m").want(t, 0, "bob asked")
 }
 
 const newRole = `kind: Role
@@ -229,6 +234,7 @@ func TestApplySaysWhatIsWrong(t *testing.T) {
 	dir := folder(t, strings.Replace(newRole, "duration: 1h", `duration: "1 hour"`, 1))
 	run(t, "", "apply", "-f", dir).want(t, statusUsage, dir+"/roles.yaml:7:", "write a number and a unit, like 1h or 45m", "Nothing was changed. ")
 	run(t, "", "apply", "-f", dir+"/none").want(t, statusNotFound, "there is no folder")
+	run(t, "", "apply", "-f", dir+"/roles.yaml").want(t, statusUsage, "is a file, not a folder", "name the folder that it is in")
 	run(t, "", "apply").want(t, statusUsage, "--file must be given", "brevet apply --help")
 }
 
@@ -311,6 +317,119 @@ func TestRequestThatLies(t *testing.T) {
 	run(t, "n\n1h\n", "approve", id).want(t, statusUsage, "1h is more than was asked for (15m)")
 	view.Id = "req_" + strings.Repeat("0", 26)
 	run(t, "a\n", "approve", id).want(t, statusRefused, "the server shows another statement under the id")
+}
+
+// TestRequestThatIsOver: how it stands is said before anything is shown or asked.
+func TestRequestThatIsOver(t *testing.T) {
+	w := newWorld(t)
+	view, own := w.asked("bob", w.bob), w.asked("alice", w.alice)
+	w.lie = func(m any) {
+		if r, ok := m.(*brevetv1.GetRequestResponse); ok {
+			r.Request = view
+		}
+	}
+	view.Grant = strings.Replace(view.GetId(), "req_", "grt_", 1)
+	for state, want := range map[string]string{"cancelled": "it was cancelled", "lapsed": "it was not answered", "refused": "brevet story req_", "granted": "brevet revoke grt_"} {
+		view.State = state
+		for _, command := range []string{"approve", "deny"} {
+			got := run(t, "a\n", command, view.GetId())
+			got.want(t, statusConflict, "is over", want)
+			if strings.Contains(got.err, "web-root") || strings.Contains(got.err, "You will sign") || strings.Contains(got.err, "Why not?") {
+				t.Errorf("%s of what was %s: asked for an answer: %s", command, state, got.err)
+			}
+		}
+	}
+	view, own.State = own, "granted"
+	run(t, "", "cancel", own.GetId()).want(t, statusConflict, "is over: it was granted")
+}
+
+// TestWaitThatIsGivenUp: whoever stops waiting learns that the request does not stop.
+func TestWaitThatIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	var told bytes.Buffer
+	a := &app{getenv: os.Getenv, err: &told}
+	s := must(a.connect())(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	r := w.asked("alice", w.alice)
+	if err := a.awaitRequest(ctx, s, r); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if want := "stays open. Take it back with brevet cancel " + short(r.GetId()); !strings.Contains(told.String(), want) {
+		t.Errorf("does not say %q: %s", want, told.String())
+	}
+}
+
+func TestGrantsExport(t *testing.T) {
+	newWorld(t)
+	t.Chdir(t.TempDir())
+	grant := "grt_" + strings.Repeat("0", 26)
+	run(t, "", "grants", "export", grant).want(t, 0, "grt_000000.brevet", "brevet verify grt_000000.brevet --root")
+	run(t, "", "grants", "export", grant).want(t, statusConflict, "is there already")
+	if got := string(must(os.ReadFile("grt_000000.brevet"))(t)); got != "proof of "+grant {
+		t.Errorf("wrote %q", got)
+	}
+	run(t, "", "grants", "export", grant, "--file", "-").want(t, 0, "proof of "+grant)
+}
+
+func TestPolicyExplain(t *testing.T) {
+	w := newWorld(t)
+	w.roles = []*brevetv1.Role{offered()}
+	run(t, "", "policy", "explain", "alice", "web-root").want(t, 0, "You are in: admins", "no policy decided it")
+	run(t, "", "policy", "explain", "bob", "web-root").want(t, 0, "bob is in: admins")
+	run(t, "", "policy", "explain", "bo", "web-root").want(t, statusNotFound, `no person "bo". Did you mean bob?`)
+	run(t, "", "policy", "explain", "bob", "web-rot").want(t, statusNotFound, `no role "web-rot". Did you mean web-root?`)
+}
+
+// TestCompletions: what is offered is what the command can do something with.
+func TestCompletions(t *testing.T) {
+	w := newWorld(t)
+	w.roles = []*brevetv1.Role{offered()}
+	view := w.asked("bob", w.bob)
+	view.Targets = []string{"web7"}
+	w.lie = func(m any) {
+		switch m := m.(type) {
+		case *brevetv1.GetRequestResponse:
+			m.Request = view
+		case *brevetv1.ListPeopleResponse:
+			m.People[0].Keys = []*brevetv1.Key{{Fingerprint: "SHA256:mine"}, {Fingerprint: "SHA256:old", Retired: true}}
+		}
+	}
+	run(t, "", "whoami").want(t, 0) // completing never signs in
+	for _, tt := range []struct {
+		line, want, not string
+	}{
+		{"revoke", "grt_000000", "grt_111111"},
+		{"grants export", "grt_111111", "web"},
+		{"keys retire", "SHA256:mine", "SHA256:old"},
+		{"machines remove", "gw-1", "log"},
+		{"policy explain", "alice", "web-root"},
+		{"policy explain alice", "web-root", "web1"},
+		{"policy explain alice web-root", "web2", "alice"},
+		{"request web-root web1 --login", "deploy", "web"},
+		{"approve " + view.GetId() + " --target", "web7", "web1"},
+		{"sessions list --target", "web1", "root"},
+	} {
+		got := run(t, "", append(append([]string{"__complete"}, strings.Fields(tt.line)...), "")...)
+		if !strings.Contains(got.out, tt.want) || strings.Contains(got.out, tt.not) {
+			t.Errorf("%s <Tab> offers %s", tt.line, got.out)
+		}
+	}
+}
+
+func TestPeopleInviteAndSign(t *testing.T) {
+	newWorld(t)
+	run(t, "", "people", "invite", "carol", "--valid", "1000d").want(t, statusUsage, "--valid 1000d is too long", "at most 30d")
+	got := run(t, "", "people", "sign")
+	got.want(t, 0, "Nobody waits for a signature")
+	if got.out != "" {
+		t.Errorf("printed %q", got.out)
+	}
+}
+
+func TestPlayAtNoSpeed(t *testing.T) {
+	newWorld(t)
+	run(t, "", "sessions", "play", "ses_p41x", "--speed", "0").want(t, statusUsage, "the least is 0.01")
 }
 
 // TestOwnRequest: nobody is led to sign a yes to their own request.

@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -111,6 +114,45 @@ func (p peoplePart) ListPeople(ctx context.Context, _ *brevetv1.ListPeopleReques
 	return say(p.world, &brevetv1.ListPeopleResponse{People: []*brevetv1.Person{{Id: "alice", Kind: "person", Founder: true}}})
 }
 
+func (p peoplePart) ListInvitations(ctx context.Context, _ *brevetv1.ListInvitationsRequest) (*brevetv1.ListInvitationsResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.ListInvitationsResponse{})
+}
+
+func (p peoplePart) ListMachines(ctx context.Context, _ *brevetv1.ListMachinesRequest) (*brevetv1.ListMachinesResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.ListMachinesResponse{Machines: []*brevetv1.Machine{{Id: "log", Use: "log"}, {Id: "gw-1", Use: "gateway"}}})
+}
+
+type grantPart struct {
+	brevetv1connect.UnimplementedGrantServiceHandler
+	*world
+}
+
+func (p grantPart) ExportGrant(ctx context.Context, m *brevetv1.ExportGrantRequest) (*brevetv1.ExportGrantResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.ExportGrantResponse{Bundle: []byte("proof of " + m.GetId())})
+}
+
+func (p grantPart) ListGrants(ctx context.Context, m *brevetv1.ListGrantsRequest) (*brevetv1.ListGrantsResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	got := &brevetv1.ListGrantsResponse{}
+	for i, state := range []string{"live", "ended"} {
+		if len(m.GetStates()) == 0 || slices.Contains(m.GetStates(), state) {
+			got.Grants = append(got.Grants, &brevetv1.Grant{Id: "grt_" + strings.Repeat(strconv.Itoa(i), 26), State: state})
+		}
+	}
+	return say(p.world, got)
+}
+
 type catalogPart struct {
 	brevetv1connect.UnimplementedCatalogServiceHandler
 	*world
@@ -121,6 +163,15 @@ func (p catalogPart) GetCatalog(ctx context.Context, _ *brevetv1.GetCatalogReque
 		return nil, err
 	}
 	return say(p.world, p.catalog)
+}
+
+func (p catalogPart) ExplainDecision(ctx context.Context, _ *brevetv1.ExplainDecisionRequest) (*brevetv1.ExplainDecisionResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.ExplainDecisionResponse{Decision: &brevetv1.Decision{
+		Outcome: "refuse", Reasons: []string{"web-root is for group sre (policy sre-may-ask). You are in: admins"},
+	}})
 }
 
 func (p catalogPart) ApplyCatalog(ctx context.Context, m *brevetv1.ApplyCatalogRequest) (*brevetv1.ApplyCatalogResponse, error) {

@@ -56,7 +56,8 @@ func (a *app) completion() *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "The script that lets a shell complete commands, names and ids",
 		Long: `Print the script for bash, zsh, fish or powershell. Names and ids are completed from the server while you
-are signed in; completing never signs in and never asks for anything.`,
+are signed in; completing never signs in and never asks for anything. In bash it needs the package
+bash-completion.`,
 		Example: `  source <(brevet completion bash)
   brevet completion bash | sudo tee /etc/bash_completion.d/brevet >/dev/null
   brevet completion zsh > "${fpath[1]}/_brevet"

@@ -281,6 +281,7 @@ func (w *world) serve() {
 	mux.Handle(brevetv1connect.NewCatalogServiceHandler(catalogPart{world: w}))
 	mux.Handle(brevetv1connect.NewAuditServiceHandler(auditPart{world: w}))
 	mux.Handle(brevetv1connect.NewRequestServiceHandler(requestPart{world: w}))
+	mux.Handle(brevetv1connect.NewGrantServiceHandler(grantPart{world: w}))
 	mux.Handle(brevetv1connect.NewSystemServiceHandler(systemPart{world: w}))
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
