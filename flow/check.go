@@ -82,6 +82,9 @@ func (s *Spine) checkDuties(ctx context.Context, by brevet.Caller, v view, found
 		if m.Use == string(statement.MachineGateway) && !m.Connected && v.now.Sub(m.SeenAt) > stale {
 			found.note("warning", "gateway "+string(m.ID), "it is not connected: nobody gets in through it")
 		}
+		if links := s.Hub.Links(m.ID); links > 1 {
+			found.note("warning", "gateway "+string(m.ID), "it is connected %d times: if that lasts, its folder was copied, and each must have its own (brevet gateway init)", links)
+		}
 	}
 	q := s.Store.Query(ctx)
 	jobs, err := q.Jobs(store.MaxPage)
@@ -95,7 +98,7 @@ func (s *Spine) checkDuties(ctx context.Context, by brevet.Caller, v view, found
 	}
 	mismatch, err := q.Search(store.Filter{Kind: "log.mismatch", Limit: 1})
 	if err == nil && len(mismatch) > 0 {
-		found.note("error", "log", "%s (event %d); brevet audit verify says more", messageOf(mismatch[0]), mismatch[0].Index)
+		found.note("error", "log", "%s (event %d); brevet audit search --kind log.mismatch shows all", messageOf(mismatch[0]), mismatch[0].Index)
 	}
 	return err
 }

@@ -127,7 +127,7 @@ func agree(row brevet.Request, said statement.Request, envelope statement.Envelo
 	} {
 		if !field.same {
 			return brevet.Errorf(brevet.Refused, "the %s of %s was changed in the database", field.name, row.ID).
-				WithHint("brevet audit verify shows what else was")
+				WithHint("brevet audit search --kind log.mismatch shows what else was")
 		}
 	}
 	return nil

@@ -100,7 +100,7 @@ func envelopeOf(e store.Entry) (statement.Envelope, error) {
 
 func changed(index int64, cause error) error {
 	return brevet.Errorf(brevet.Refused, "the statement at %d of the log was changed in the database", index).Because(cause).
-		WithHint("brevet audit verify shows what else was; restore the database from a backup")
+		WithHint("restore the database from a backup; an export that was kept is checked without a server: brevet audit verify --file FILE")
 }
 
 func manifestsOf(q *store.Query, entries []proof.Entry) (map[string][]byte, error) {
@@ -226,7 +226,7 @@ func leavesUpTo(q *store.Query, from, size int64) ([]audit.Leaf, error) {
 		}
 		if len(more) == 0 {
 			return nil, brevet.Errorf(brevet.Refused, "the log has a checkpoint of %d events and only %d rows", size, at).
-				WithHint("rows were taken out of the database; brevet audit verify says more")
+				WithHint("rows were taken out of the database: restore it from a backup; an export that was kept is checked without a server: brevet audit verify --file FILE")
 		}
 		leaves = append(leaves, more...)
 	}

@@ -165,7 +165,7 @@ func sameGrant(g brevet.Grant, envelope statement.Envelope) error {
 		return nil
 	}
 	return brevet.Errorf(brevet.Refused, "the row of %s does not say what was signed", g.ID).
-		WithHint("brevet audit verify shows what else was changed in the database")
+		WithHint("brevet audit search --kind log.mismatch shows what else was")
 }
 
 // offer fills in what the person may ask for to get what is wanted.
