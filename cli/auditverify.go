@@ -3,10 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/brevet-pim/brevet"
@@ -32,8 +35,9 @@ func (a *app) auditVerify() *cobra.Command {
 checkpoint against the one that this machine verified last, which is then replaced by the new one.
 With --quick only the two checkpoints are compared, by a consistency proof.
 
-With --file an export is checked offline, from the root's fingerprint; with --checkpoint it, or the
-server's log, must go on from a checkpoint that was kept elsewhere.`,
+With --file an export is checked offline, from the root's fingerprint. It must be of the whole log: one
+of a part, by --from or --to, cannot be checked so. With --checkpoint it, or the server's log, must go
+on from a checkpoint that was kept elsewhere.`,
 		Example: `  brevet audit verify
   brevet audit verify --quick
   brevet audit verify --file log.jsonl --root 5b9ce1f07d22a4c8…
@@ -80,10 +84,10 @@ func (a *app) verifyExport(c logCheck) error {
 	}
 	v := &logVerifier{root: root, progress: a.progress("events")}
 	if c.checkpoint == "" {
-		newest, err := v.run(readExport(in))
+		newest, err := v.run(fromFirst(readExport(in)))
 		return a.sayLog(err, newest, audit.Checkpoint{}, v.walk.Erased)
 	}
-	earlier, err := a.readFile(c.checkpoint, maxCheckpoint)
+	earlier, err := a.readCheckpoint(c.checkpoint)
 	if err != nil {
 		return err
 	}
@@ -93,7 +97,7 @@ func (a *app) verifyExport(c logCheck) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.run(readExport(whole)); err != nil {
+	if _, err := v.run(fromFirst(readExport(whole))); err != nil {
 		return err
 	}
 	saved, err := v.state.OpenCheckpoint(earlier, latest)
@@ -101,8 +105,47 @@ func (a *app) verifyExport(c logCheck) error {
 		return err
 	}
 	v = &logVerifier{root: root, walk: audit.Walk{Saved: saved}, progress: a.progress("events")}
-	newest, err := v.run(readExport(again))
+	newest, err := v.run(fromFirst(readExport(again)))
 	return a.sayLog(err, newest, saved, v.walk.Erased)
+}
+
+// readCheckpoint reads a file that somebody named as a checkpoint. One that has not the form of one is
+// the wrong file; whose signature it has, the roster says.
+func (a *app) readCheckpoint(file string) ([]byte, error) {
+	b, err := a.readFile(file, maxCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	var unverified *note.UnverifiedNoteError // what a well-formed note is to whoever has no key
+	if _, err := note.Open(b, note.VerifierList()); !errors.As(err, &unverified) || strings.Count(unverified.Note.Text, "\n") != 3 {
+		return nil, brevet.Errorf(brevet.Invalid, "%s is not a checkpoint of a log", brevet.Quote(file)).Because(err).
+			WithHint("name a copy of one that brevet audit verify kept")
+	}
+	return b, nil
+}
+
+// fromFirst refuses an export that begins later, as it can be no proof of what was before. A line that
+// cannot be read is no wrong file any more once others could: then something of the export is gone.
+func fromFirst(parts exported) exported {
+	return func(yield func(*brevetv1.ExportLogResponse, error) bool) {
+		begun := false
+		for m, err := range parts {
+			leaves := m.GetLeaves()
+			switch {
+			case begun && brevet.KindOf(err) == brevet.Invalid:
+				message, _ := brevet.MessageOf(err)
+				err = brevet.Errorf(brevet.Refused, "the export is cut or was changed: %s", message).Because(err).
+					WithHint("copy it again, or write it anew: brevet audit export --file FILE")
+			case !begun && len(leaves) > 0 && leaves[0].GetIndex() > 0:
+				err = brevet.Errorf(brevet.Invalid, "this export begins at event %d, and can be verified from the first on only", leaves[0].GetIndex()).
+					WithHint("export the whole log: brevet audit export --file FILE, without --from")
+			}
+			begun = true
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func (v *logVerifier) run(parts exported) (audit.Checkpoint, error) {
@@ -160,7 +203,7 @@ func (a *app) savedCheckpoint(h *home.Home, state *proof.State, file string) (au
 	var signed []byte
 	var err error
 	if file != "" {
-		signed, err = a.readFile(file, maxCheckpoint)
+		signed, err = a.readCheckpoint(file)
 	} else if signed, err = h.Read(home.CheckpointFile); brevet.KindOf(err) == brevet.NotFound {
 		return audit.Checkpoint{}, nil
 	}
