@@ -206,7 +206,7 @@ func (d *dialog) prompt(question string, good func(string) error) (string, error
 	for range attempts {
 		answers, err := d.ask("", ascii.Replace(instruction), []string{question}, []bool{true})
 		if err != nil {
-			return "", err
+			return "", hungUp(err)
 		}
 		if len(answers) != 1 {
 			return "", errors.New("the client gave " + strconv.Itoa(len(answers)) + " answers")
@@ -225,7 +225,7 @@ func (d *dialog) prompt(question string, good func(string) error) (string, error
 // say shows one line; an empty one only shows the client that the gateway is there.
 func (d *dialog) say(line string) error {
 	_, err := d.ask("", ascii.Replace(line), nil, nil)
-	return err
+	return hungUp(err)
 }
 
 // ascii spells out what stock clients would show as octal numbers: they print instructions, unlike

@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -290,13 +291,28 @@ func (l *login) banner(text string) error {
 	if text != "" {
 		text += "\n"
 	}
-	return l.pre.SendAuthBanner(text)
+	return hungUp(l.pre.SendAuthBanner(text))
+}
+
+// errHungUp is the cause of what fails on the client's side of the connection: nobody hears of it, and
+// nothing is wrong with Brevet. With TLS it comes before the connection itself has ended.
+var errHungUp = errors.New("the client hung up")
+
+func hungUp(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errHungUp, err)
 }
 
 // no tells the person why not, and reports it. The error that it returns fails the attempt.
 func (l *login) no(want gateway.Want, person brevet.PersonID, why error) error {
 	if l.ctx.Err() != nil {
 		return l.ctx.Err() // nobody is there to hear it
+	}
+	if errors.Is(why, errHungUp) {
+		l.server.log().InfoContext(l.ctx, "the client hung up before it was let in", "person", person, "target", want.Target, "source", l.source)
+		return why
 	}
 	text := sentence(why)
 	if person != "" {
