@@ -84,17 +84,34 @@ func configCommand() *cobra.Command {
 	return cmd
 }
 
-// checkConfig checks whichever configuration the folder has.
+// checkConfig checks whichever configuration the folder has, and that the sealing key it names is the folder's.
 func checkConfig(dir string) (path string, err error) {
-	if _, err := os.Stat(filepath.Join(dir, config.NodeName)); err == nil {
-		_, err := config.ReadNode(dir)
-		return filepath.Join(dir, config.NodeName), err
+	path = filepath.Join(dir, config.NodeName)
+	if _, err := os.Stat(path); err == nil {
+		c, err := config.ReadNode(dir)
+		if err != nil {
+			return path, err
+		}
+		return path, checkSealKey(dir, c.SealKey)
 	}
+	path = filepath.Join(dir, config.Name)
 	c, err := config.Read(dir)
-	if err == nil {
-		_, err = c.DatabaseURL(dir)
+	if err != nil {
+		return path, err
 	}
-	return filepath.Join(dir, config.Name), err
+	if _, err := c.DatabaseURL(dir); err != nil {
+		return path, err
+	}
+	return path, checkSealKey(dir, c.SealKey)
+}
+
+func checkSealKey(dir, sealKey string) error {
+	v, _, err := openVault(dir, config.Path(dir, sealKey))
+	if err != nil {
+		return err
+	}
+	_, err = openNodeKeys(v) // the server's folder has those of its own gateway
+	return err
 }
 
 func dataFlag(cmd *cobra.Command, data *string) {

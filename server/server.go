@@ -11,9 +11,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -100,6 +102,9 @@ func (s *server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := hasDatabase(s.Data, s.config); err != nil {
+		return err
+	}
 	if s.store, err = openStore(ctx, s.Data, s.config, signer, s.log); err != nil {
 		return err
 	}
@@ -109,7 +114,7 @@ func (s *server) open(ctx context.Context) error {
 		Dir: filepath.Join(s.Data, issuerDir), Key: sealing, Root: root, Clock: time.Now, Log: s.log,
 	})
 	if err != nil {
-		return err
+		return lost(err)
 	}
 	s.tidiedUp = append(s.tidiedUp, s.issuer.Close)
 	recorder, err := v.identity(recorderFile)
@@ -135,9 +140,30 @@ func (s *server) open(ctx context.Context) error {
 		KeepEvents: time.Duration(s.config.KeepDays) * 24 * time.Hour,
 	}
 	if err := s.spine.Begin(ctx); err != nil {
-		return err
+		return lost(err)
 	}
 	return s.openCertificate()
+}
+
+// hasDatabase refuses to open, and so to make, a SQLite database that the founding has made already.
+func hasDatabase(dir string, c config.Config) error {
+	if c.Database != "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, databaseFile)); errors.Is(err, fs.ErrNotExist) {
+		return brevet.Errorf(brevet.NotFound, "the database %s is missing, and the rest of the organisation is here", filepath.Join(dir, databaseFile)).
+			Because(err).WithHint(putBack)
+	}
+	return nil
+}
+
+// lost says what to do when something of an organisation that was founded is not there. Founding another
+// one is no remedy.
+func lost(err error) error {
+	if e, ok := errors.AsType[*brevet.Error](err); ok && e.Kind == brevet.NotFound {
+		return e.WithHint(putBack)
+	}
+	return err
 }
 
 // openCertificate prepares what the API shows: the authority's certificate to the gateway in this

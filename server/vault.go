@@ -27,14 +27,31 @@ type vault struct {
 	keeper *seal.Keeper
 }
 
+// putBack is what helps when a part of a data folder is gone or is another's: nothing makes it anew.
+const putBack = "put it back from the backup"
+
 // openVault opens the vault of a data folder whose sealing key is in the file.
 func openVault(dir, sealKey string) (vault, seal.Key, error) {
 	key, err := seal.ReadKey(sealKey)
+	if brevet.KindOf(err) == brevet.NotFound && holdsSealed(dir) {
+		err = brevet.Errorf(brevet.NotFound, "there is no sealing key at %s, and only the one that belongs to %s opens what is there",
+			brevet.Quote(sealKey), brevet.Quote(dir)).Because(err).WithHint(putBack)
+	}
 	if err != nil {
 		return vault{}, seal.Key{}, err
 	}
 	keeper, err := seal.NewKeeper(key)
 	return vault{dir, keeper}, key, err
+}
+
+// holdsSealed reports whether a folder, a server's or a gateway's, has keys that are sealed.
+func holdsSealed(dir string) bool {
+	for _, name := range []string{logKeyFile, filepath.Join(gatewayDir, "tls.key")} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // newKey makes an Ed25519 key and keeps it.
@@ -109,12 +126,17 @@ func (v vault) open(name string) (brevet.Secret, error) {
 	sealed, err := seal.ReadFile(filepath.Join(v.dir, name), maxKey)
 	if errors.Is(err, fs.ErrNotExist) {
 		return brevet.Secret{}, brevet.Errorf(brevet.NotFound, "%s is missing in the data folder", name).Because(err).
-			WithHint("restore the folder from a backup")
+			WithHint(putBack)
 	}
 	if err != nil {
 		return brevet.Secret{}, err
 	}
-	return v.keeper.Open(name, sealed.Reveal())
+	plain, err := v.keeper.Open(name, sealed.Reveal())
+	if brevet.KindOf(err) == brevet.NotFound {
+		err = brevet.Errorf(brevet.Refused, "the sealing key is not the one that %s is sealed with", filepath.Join(v.dir, name)).Because(err).
+			WithHint("the key belongs to this data folder: " + putBack)
+	}
+	return plain, err
 }
 
 // machineKey is how the roster names a machine's key.
