@@ -3,7 +3,9 @@ package flow_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/brevet-pim/brevet"
@@ -59,5 +61,49 @@ func TestASessionIsEndedOnce(t *testing.T) {
 	}
 	if n := w.count("session.killed", r); n != 1 {
 		t.Errorf("told %d times", n)
+	}
+}
+
+// TestAGatewayThatIsThereTwice: one that comes with the identity of another, which is still connected, does
+// not end the sessions of that one. Once it is alone, what it does not have is over.
+func TestAGatewayThatIsThereTwice(t *testing.T) {
+	w := onSQLite(t)
+	r, err := w.approve("carol", w.ask("bob", "web-root"), 0)
+	must(t, err)
+	session := newSession(w, r)
+	must(t, w.spine.BeginSession(t.Context(), gateway, session))
+	listen := func(live ...brevet.SessionID) (leave func()) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		var gone sync.WaitGroup
+		alive := make(chan struct{})
+		var once sync.Once
+		gone.Go(func() {
+			must(t, w.spine.Listen(ctx, gateway, flow.Present{Address: "gw:22", Live: live, At: w.clock()}, func(flow.Order) error {
+				once.Do(func() { close(alive) })
+				return nil
+			}))
+		})
+		<-alive
+		return func() { cancel(); gone.Wait() }
+	}
+	ended := func() bool {
+		now, err := w.store.Query(t.Context()).Session(session.ID)
+		must(t, err)
+		return !now.EndedAt.IsZero()
+	}
+	first := listen(session.ID)
+	w.wait(time.Second)
+	second := listen()
+	defer second()
+	if ended() {
+		t.Error("the session was ended by another gateway's word")
+	}
+	first()
+	for size := w.store.Size(); !ended(); {
+		var err error
+		if size, err = w.store.Wait(t.Context(), size); err != nil {
+			t.Fatal("it goes on for ever, though its gateway has left")
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/store"
 )
 
@@ -51,8 +52,9 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, p Present, send fu
 	defer func() {
 		s.tell(ctx, s.event("gateway.left", string(by.Machine), by, string(by.Machine)+" is no longer heard"))
 	}()
-	if err := s.closeLost(ctx, by, p); err != nil {
-		s.Log.WarnContext(ctx, "sessions that a gateway lost were not closed", "machine", by.Machine, "error", err)
+	looked := s.lookForLost(ctx, link, by, p)
+	if !looked {
+		s.Log.WarnContext(ctx, "a gateway is connected twice: the connection before is not over yet, or its folder was copied", "machine", by.Machine)
 	}
 	o := overseer{spine: s, by: by, send: send, given: map[string]time.Time{}, watched: map[brevet.SessionID]string{}}
 	pulse := time.NewTicker(keepAlive)
@@ -67,10 +69,23 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, p Present, send fu
 			if err := o.beat(ctx, p.Address); err != nil {
 				return err
 			}
+			looked = looked || s.lookForLost(ctx, link, by, p)
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// lookForLost ends the sessions that the gateway does not have any more, unless it has another link: those
+// may be of the process behind that. It reports whether it has looked.
+func (s *Spine) lookForLost(ctx context.Context, link *watch.Link, by brevet.Caller, p Present) bool {
+	if !link.Alone() {
+		return false
+	}
+	if err := s.closeLost(ctx, by, p); err != nil {
+		s.Log.WarnContext(ctx, "sessions that a gateway lost were not closed", "machine", by.Machine, "error", err)
+	}
+	return true
 }
 
 // closeLost ends the sessions that the gateway does not have any more.

@@ -74,6 +74,20 @@ func (l *Link) Leave() {
 	}
 }
 
+// Alone reports whether the gateway has no other link.
+func (l *Link) Alone() bool {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	return len(l.hub.links[l.Machine]) == 1
+}
+
+// Links returns how many links the gateway has here.
+func (h *Hub) Links(machine brevet.MachineID) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.links[machine])
+}
+
 // Woken is sent to when something may have changed for the gateway.
 func (l *Link) Woken() <-chan struct{} { return l.wake }
 
