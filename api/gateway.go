@@ -195,7 +195,7 @@ func (s *gatewayService) Listen(ctx context.Context, m *pb.ListenRequest, stream
 	if err := check(err, inField("address", enrol.CheckAddress(m.GetAddress()))); err != nil {
 		return err
 	}
-	present := flow.Present{Address: m.GetAddress(), Live: live, At: time.Now()}
+	present := flow.Present{Address: m.GetAddress(), Live: live} // without a time all began later, and none is taken for lost
 	if at := m.GetLiveAt(); at != nil {
 		present.At = at.AsTime()
 	}
