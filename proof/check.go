@@ -470,7 +470,7 @@ func (c *checker) grant() error {
 // certificate checks that the credential gives exactly what the grant does.
 func (c *checker) certificate() error {
 	if len(c.bundle.Certificate) == 0 {
-		c.report.add(NotShown, "cert", "not shown: that the certificate gave no more than the grant; it is not in this proof, since it is erased once the grant is over")
+		c.report.add(NotShown, "cert", "not shown: that the certificate gave no more than the grant; the proof has none, as when it was exported after the grant's end")
 		return nil
 	}
 	want, err := CertificateFor(c.report.Grant, c.report.Verdict.Role, c.report.Verdict.Gateway)
