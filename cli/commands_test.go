@@ -375,7 +375,7 @@ func TestGrantsExport(t *testing.T) {
 func TestPolicyExplain(t *testing.T) {
 	w := newWorld(t)
 	w.roles = []*brevetv1.Role{offered()}
-	run(t, "", "policy", "explain", "alice", "web-root").want(t, 0, "You are in: admins", "no policy decided it")
+	run(t, "", "policy", "explain", "alice", "web-root").want(t, 0, "alice is in: admins", "no policy decided it")
 	run(t, "", "policy", "explain", "bob", "web-root").want(t, 0, "bob is in: admins")
 	run(t, "", "policy", "explain", "bo", "web-root").want(t, statusNotFound, `no person "bo". Did you mean bob?`)
 	run(t, "", "policy", "explain", "bob", "web-rot").want(t, statusNotFound, `no role "web-rot". Did you mean web-root?`)

@@ -61,9 +61,9 @@ func (a *app) explainFolder(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	lines := q.ofThem(book.set.Explain(ask))
+	lines := book.set.Explain(ask)
 	decision := book.set.Decide(ask)
-	fields := map[string]any{"outcome": string(decision.Outcome), "policies": list(decision.Policies), "reasons": list(q.ofThem(decision.Reasons)), "lines": list(lines)}
+	fields := map[string]any{"outcome": string(decision.Outcome), "policies": list(decision.Policies), "reasons": list(decision.Reasons), "lines": list(lines)}
 	return a.printFields(fields, func() error {
 		for _, line := range lines {
 			a.say("%s", line)
@@ -128,9 +128,6 @@ func (a *app) explainServer(ctx context.Context, q question) error {
 		return err
 	}
 	d := got.GetDecision()
-	if q.person != string(s.profile.Person) {
-		d.Reasons = q.ofThem(d.GetReasons())
-	}
 	return a.print(d, func() error {
 		a.say("answer: %s", d.GetOutcome())
 		for _, reason := range d.GetReasons() {
@@ -160,15 +157,6 @@ func (s *session) canExplain(ctx context.Context, q question) error {
 	}
 	_, err = s.role(ctx, q.role)
 	return err
-}
-
-// ofThem makes what policy tells those who ask for themselves tell of the person in question.
-func (q question) ofThem(lines []string) []string {
-	out := make([]string, len(lines))
-	for i, line := range lines {
-		out[i] = strings.ReplaceAll(line, "You are in: ", q.person+" is in: ")
-	}
-	return out
 }
 
 func (r rulebook) role(name string) (brevet.Role, error) {

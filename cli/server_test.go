@@ -165,12 +165,12 @@ func (p catalogPart) GetCatalog(ctx context.Context, _ *brevetv1.GetCatalogReque
 	return say(p.world, p.catalog)
 }
 
-func (p catalogPart) ExplainDecision(ctx context.Context, _ *brevetv1.ExplainDecisionRequest) (*brevetv1.ExplainDecisionResponse, error) {
+func (p catalogPart) ExplainDecision(ctx context.Context, m *brevetv1.ExplainDecisionRequest) (*brevetv1.ExplainDecisionResponse, error) {
 	if err := p.known(ctx); err != nil {
 		return nil, err
 	}
 	return say(p.world, &brevetv1.ExplainDecisionResponse{Decision: &brevetv1.Decision{
-		Outcome: "refuse", Reasons: []string{"web-root is for group sre (policy sre-may-ask). You are in: admins"},
+		Outcome: "refuse", Reasons: []string{"web-root is for group sre (policy sre-may-ask). " + m.GetPerson() + " is in: admins"},
 	}})
 }
 

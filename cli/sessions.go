@@ -272,7 +272,7 @@ func (a *app) playSession(ctx context.Context, s *session, id string, p playing)
 	} else {
 		err = record.Play(ctx, a.out, events, record.PlayOptions{Speed: p.speed, MaxIdle: p.idle, NoWait: p.noWait, Raw: p.raw})
 	}
-	if err != nil {
+	if err != nil && report.GetProblem() == "" { // else that says what is wrong
 		return err
 	}
 	return a.verdict(id, report)

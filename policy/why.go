@@ -122,8 +122,8 @@ func (v *view) whoCould(actions []brevet.Action, resource cedar.EntityUID) strin
 	if len(by) > 1 {
 		word = "policies"
 	}
-	return fmt.Sprintf("%s is for %s (%s %s). You are in: %s", resource.ID,
-		joinNames(compactInOrder(who), mostReasons), word, joinNames(compactInOrder(by), mostReasons), orNone(joinNames(v.groups, 10)))
+	return fmt.Sprintf("%s is for %s (%s %s). %s is in: %s", resource.ID,
+		joinNames(compactInOrder(who), mostReasons), word, joinNames(compactInOrder(by), mostReasons), v.person, orNone(joinNames(v.groups, 10)))
 }
 
 func orNone(list string) string {

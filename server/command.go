@@ -45,7 +45,7 @@ func gatewayCommand(version string) *cobra.Command {
 		Long: `Run the gateway of a data folder that brevet gateway init made. It reaches the control plane over the
 network, and goes on when that is away: sessions last until their grant's end, and nothing new begins.`,
 		Example: `  brevet gateway init --name gw-2 --server-address brevet.example.org:7443 --root 5b9c… --pin 07d2…
-  brevet machines add gw-2.machine.json          an administrator signs that it is ours
+  brevet machines add brevet-data/gw-2.machine.json    an administrator signs that it is ours
   brevet gateway --data brevet-data`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

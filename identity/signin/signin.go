@@ -142,5 +142,5 @@ func (d *Door) spend(challenge string, now time.Time) bool {
 
 func refused(cause error) error {
 	return brevet.Errorf(brevet.Unauthenticated, "this sign-in was not accepted").Because(cause).
-		WithHint("sign in with a key that is enrolled: brevet keys shows yours, brevet login tries again")
+		WithHint("a new key waits for an administrator: brevet people sign NAME. If yours was retired, or you are suspended, ask one")
 }
