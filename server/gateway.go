@@ -52,9 +52,13 @@ func (s *server) runGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.Run(ctx); brevet.KindOf(err) != brevet.Refused {
+	err = n.Run(ctx)
+	switch brevet.KindOf(err) {
+	case brevet.Refused, brevet.Unauthenticated:
+	default:
 		return err
-	} else if ctx.Err() == nil {
+	}
+	if ctx.Err() == nil {
 		// It was taken out of the roster, or given other keys. Other gateways still need the control plane.
 		s.log.ErrorContext(ctx, "the gateway in this process is off until the server starts again", "gateway", name, "error", err)
 		<-ctx.Done()
@@ -113,11 +117,15 @@ func RunGateway(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	n, err := openNode(o.Data, c, keys, func(n *node.Config) { n.Log = log })
+	n, err := openNode(o.Data, c, keys, func(n *node.Config) {
+		n.Log = log
+		n.Ready = func() {
+			log.InfoContext(ctx, "ready", "version", o.Version, "gateway", c.Name, "ssh", c.Listen, "server", c.Server, "data", o.Data)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "ready", "version", o.Version, "gateway", c.Name, "ssh", c.Listen, "server", c.Server, "data", o.Data)
 	both := newParts(ctx)
 	both.Go(n.Run)
 	both.Go(tidyHeap)

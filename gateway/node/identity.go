@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -19,15 +20,26 @@ const (
 // checkIdentity waits for the chains and looks whether the keys are those that the roster lists for
 // this machine. A gateway with other keys would refuse everybody, with a sentence that helps none.
 func (n *Node) checkIdentity(ctx context.Context) error {
+	var ready sync.Once
+	say := func() {
+		if n.config.Ready != nil {
+			n.config.Ready()
+		}
+	}
 	for {
 		err := n.verifier.CatchUp(ctx)
 		if err == nil {
-			return n.config.checkKeys(n.verifier.State().Roster)
+			err = n.config.checkKeys(n.verifier.State().Roster)
+			if err == nil {
+				ready.Do(say)
+			}
+			return err
 		}
 		switch brevet.KindOf(err) {
 		case brevet.Refused, brevet.Invalid, brevet.Unauthenticated:
 			return err
 		}
+		ready.Do(say)
 		n.config.Log.WarnContext(ctx, "the chains cannot be fetched yet, so nothing new can begin", "error", err)
 		select {
 		case <-time.After(checkAgain):
@@ -55,7 +67,7 @@ func (c Config) checkKeys(roster *proof.Roster) error {
 			continue
 		}
 		return brevet.Errorf(brevet.Refused, "the %s key %s is not one that the roster lists for the gateway %s", key.use, fingerprint, c.Machine).
-			WithHint("an administrator signs this gateway's keys: brevet roster").Because(err)
+			WithHint("an administrator signs this gateway's keys: brevet machines add FILE").Because(err)
 	}
 	return nil
 }

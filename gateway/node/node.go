@@ -48,7 +48,9 @@ type Config struct {
 	// Recorder makes the recorder for the seal keys of the roster's recorders. The sink is the
 	// gateway's spool. It is called anew when the roster changes.
 	Recorder func(seals []statement.Key, sink func(brevet.SessionID) (record.Sink, error)) (*record.Recorder, error)
-	Log      *slog.Logger
+	// Ready, if not nil, is called once when the gateway serves: the control plane knows it, or is away.
+	Ready func()
+	Log   *slog.Logger
 }
 
 // Node is one gateway.

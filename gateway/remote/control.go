@@ -26,6 +26,16 @@ type Control struct {
 
 var _ gateway.Control = Control{}
 
+// read is failure.Read, in the words for a person who meets a gateway that the control plane does not know.
+func read(err error) error {
+	err = failure.Read(err)
+	if brevet.KindOf(err) != brevet.Unauthenticated {
+		return err
+	}
+	return brevet.Errorf(brevet.Refused, "this gateway is not, or no longer, one of the organisation's, so nothing new can begin").
+		WithHint("ask an administrator").Because(err)
+}
+
 // Lookup asks who holds the key and what they may have.
 func (c Control) Lookup(ctx context.Context, want gateway.Want) (gateway.Answer, error) {
 	got, err := c.Client.Lookup(ctx, &pb.LookupRequest{
@@ -36,7 +46,7 @@ func (c Control) Lookup(ctx context.Context, want gateway.Want) (gateway.Answer,
 		Source:   want.Source.String(),
 	})
 	if err != nil {
-		return gateway.Answer{}, failure.Read(err)
+		return gateway.Answer{}, read(err)
 	}
 	answer := gateway.Answer{
 		Person:  brevet.PersonID(got.GetPerson()),
@@ -81,7 +91,7 @@ func (c Control) Ask(ctx context.Context, request statement.Envelope) (brevet.Re
 	}
 	got, err := c.Client.CreateInlineRequest(ctx, &pb.CreateInlineRequestRequest{Statement: raw})
 	if err != nil {
-		return "", failure.Read(err)
+		return "", read(err)
 	}
 	return brevet.RequestID(got.GetId()), nil
 }
@@ -92,7 +102,7 @@ func (c Control) Follow(ctx context.Context, id brevet.RequestID, tell func(gate
 	defer cancel()
 	stream, err := c.Client.FollowRequest(ctx, &pb.FollowRequestRequest{Id: string(id)})
 	if err != nil {
-		return failure.Read(err)
+		return read(err)
 	}
 	defer stream.Close() // nothing to learn from it any more
 	for stream.Receive() {
@@ -109,7 +119,7 @@ func (c Control) Follow(ctx context.Context, id brevet.RequestID, tell func(gate
 		}
 	}
 	if err := stream.Err(); err != nil {
-		return failure.Read(err)
+		return read(err)
 	}
 	return brevet.Errorf(brevet.Unavailable, "the control plane stopped telling how %s stands", id).
 		WithHint("connect again: the request is still there")
@@ -118,7 +128,7 @@ func (c Control) Follow(ctx context.Context, id brevet.RequestID, tell func(gate
 // Begin records that a session begins.
 func (c Control) Begin(ctx context.Context, s brevet.Session) error {
 	_, err := c.Client.BeginSession(ctx, &pb.BeginSessionRequest{Session: view(s)})
-	return failure.Read(err)
+	return read(err)
 }
 
 // End records that it ended.
