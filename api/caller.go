@@ -127,11 +127,20 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 			http.Error(w, "only POST is understood here, see docs/reference/api.md", http.StatusMethodNotAllowed)
 			return
 		}
+		if forgotten(r.Header.Get("Content-Type")) { // connect's own answer would be empty
+			http.Error(w, "send JSON, and say so: Content-Type: application/json, see docs/reference/api.md", http.StatusUnsupportedMediaType)
+			return
+		}
 		c.hurry = hurry{http.NewResponseController(w)}
 		c.hurry.read(readWithin)
 		c.hurry.write(writeWithin)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 	})
+}
+
+// forgotten reports whether nobody said what the body is. curl then says that it is a form.
+func forgotten(contentType string) bool {
+	return contentType == "" || strings.HasPrefix(contentType, "application/x-www-form-urlencoded")
 }
 
 func (m *Middleware) recovered(w http.ResponseWriter, r *http.Request) {
@@ -199,8 +208,8 @@ func (m *Middleware) identifyStranger(r *http.Request, c call, now time.Time) (c
 }
 
 func (m *Middleware) identifyPerson(r *http.Request, c call, now time.Time) (call, error) {
-	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1
 		return c, signInAgain("you are not signed in", nil)
 	}
 	if !c.peer.hasKey() {
@@ -224,7 +233,8 @@ func noCertificate() error {
 }
 
 func notOfTheRoster() error {
-	return brevet.Errorf(brevet.Unauthenticated, "only gateways of the roster may call this")
+	return brevet.Errorf(brevet.Unauthenticated, "only gateways of the roster may call this").
+		WithHint("an administrator signs that the gateway is ours: brevet machines add FILE")
 }
 
 func signInAgain(why string, cause error) error {

@@ -155,3 +155,42 @@ func TestHandlersLearnWhoCalls(t *testing.T) {
 		t.Errorf("the handler saw %v, %v", got, err)
 	}
 }
+
+// The scheme of a token is written in any case (RFC 9110 section 11.1).
+func TestSchemeInLowerCase(t *testing.T) {
+	w := serve(t, func(m *Middleware) http.Handler {
+		return m.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusAccepted) }))
+	})
+	bob := w.signIn("bob", time.Hour)
+	for header, want := range map[string]int{
+		"bearer " + bob.token: http.StatusAccepted,
+		"BEARER " + bob.token: http.StatusAccepted,
+		"bearer" + bob.token:  http.StatusUnauthorized,
+		"Basic " + bob.token:  http.StatusUnauthorized,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, bob.url()+brevetv1connect.AuthServiceWhoAmIProcedure, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", asJSON)
+		r.Header.Set("Authorization", header)
+		response, err := bob.Client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%.8s…: %d, want %d", header, response.StatusCode, want)
+		}
+	}
+}
+
+// A content type that was forgotten is told in words.
+func TestForgottenContentType(t *testing.T) {
+	w := newWorld(t, services{request: requestToy{get: echo}}, nil)
+	bob := w.signIn("bob", time.Hour)
+	status, answer := bob.post(brevetv1connect.RequestServiceGetRequestProcedure, "application/x-www-form-urlencoded", "{}")
+	if status != http.StatusUnsupportedMediaType || !strings.Contains(answer, "Content-Type: application/json") {
+		t.Errorf("got %d, %q", status, answer)
+	}
+}
