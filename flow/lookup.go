@@ -180,16 +180,27 @@ func (s *Spine) offer(q *store.Query, v view, by brevet.Caller, want Want, key p
 		a.Refusal = fmt.Sprintf("there is no target %s here, or nothing on it that you could ask for", brevet.Quote(string(want.Target)))
 		return nil
 	}
-	var reasons []string
+	var reasons, others []string
 	set := compiled.Policy.WithPeople(v.InForce(v.size))
-	for _, role := range compiled.Catalog.Roles {
-		if !slices.Contains(role.SSH.Logins, want.Login) || !role.Targets.Matches(target) {
-			continue
-		}
-		d := set.Preview(policy.Ask{
-			Person: key.Person, Role: role.Name, Targets: []brevet.TargetID{want.Target}, Logins: []string{want.Login},
+	preview := func(role brevet.RoleName, login string) brevet.Decision {
+		return set.Preview(policy.Ask{
+			Person: key.Person, Role: role, Targets: []brevet.TargetID{want.Target}, Logins: []string{login},
 			Via: brevet.ViaSSH, Presence: want.Presence, KeyAge: max(0, v.now.Sub(time.UnixMicro(key.At))), Source: want.Source, Now: v.now,
 		})
+	}
+	for _, role := range compiled.Catalog.Roles {
+		if !role.Targets.Matches(target) {
+			continue
+		}
+		if !slices.Contains(role.SSH.Logins, want.Login) {
+			for _, login := range role.SSH.Logins {
+				if preview(role.Name, login).Outcome != brevet.Refuse {
+					others = append(others, login)
+				}
+			}
+			continue
+		}
+		d := preview(role.Name, want.Login)
 		if d.Outcome == brevet.Refuse {
 			reasons = append(reasons, string(role.Name)+": "+strings.Join(d.Reasons, "; "))
 			continue
@@ -199,6 +210,10 @@ func (s *Spine) offer(q *store.Query, v view, by brevet.Caller, want Want, key p
 	}
 	if len(a.Offers) == 0 {
 		a.Refusal = fmt.Sprintf("%s may not have %s on %s", key.Person, want.Login, want.Target)
+		if len(others) > 0 {
+			slices.Sort(others)
+			a.Refusal += ", only " + strings.Join(slices.Compact(others), " or ")
+		}
 		if len(reasons) > 0 {
 			a.Refusal += ": " + strings.Join(reasons, "; ")
 		}

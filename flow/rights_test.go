@@ -72,3 +72,13 @@ func TestWhoMayNotReadAnyMoreSeesNoMore(t *testing.T) {
 		t.Error("frank is not told why he may not watch any more")
 	}
 }
+
+// TestARefusalNamesTheLogins: whoever asks for a login that nobody gives learns which there are for them.
+func TestARefusalNamesTheLogins(t *testing.T) {
+	w := onSQLite(t)
+	answer, err := w.spine.Lookup(t.Context(), gateway, w.bobsWant("postgres"))
+	must(t, err)
+	if want := "bob may not have postgres on web1, only deploy or root"; answer.Refusal != want {
+		t.Errorf("refused with %q, want %q", answer.Refusal, want)
+	}
+}

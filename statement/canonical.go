@@ -63,7 +63,7 @@ func Decode[T any](b []byte, limit int) (T, error) {
 }
 
 func notOf[T any](err error) error {
-	return brevet.Errorf(brevet.Invalid, "this is not the JSON of a %s: %s", nameOf[T](), quoteShort(err.Error())).Because(err)
+	return brevet.Errorf(brevet.Invalid, "this is not the JSON of %s: %s", aNameOf[T](), quoteShort(err.Error())).Because(err)
 }
 
 // unknownField returns an error that names a field that a T does not have, or nil.
@@ -72,6 +72,14 @@ func unknownField[T any](b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	return d.Decode(&v)
+}
+
+func aNameOf[T any]() string {
+	name := nameOf[T]()
+	if strings.ContainsRune("aeiou", rune(name[0])) {
+		return "an " + name
+	}
+	return "a " + name
 }
 
 func nameOf[T any]() string { return strings.ToLower(reflect.TypeFor[T]().Name()) }
