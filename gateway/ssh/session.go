@@ -30,7 +30,6 @@ type session struct {
 
 	live    *gateway.Session
 	up      gossh.Channel // towards the target
-	hungUp  bool          // by the target when up closes: it gave a terminal
 	left    chan struct{} // closed when the target has closed its end: the command has ended
 	swept   atomic.Bool   // what is left at the target is being ended, and nobody waits long for that
 	over    atomic.Bool   // nothing is passed on any more
@@ -125,7 +124,7 @@ func (s *session) open(c setup, start *gossh.Request) (gossh.Channel, <-chan *go
 	}
 	if c.pty != nil {
 		given, err := up.SendRequest("pty-req", true, c.pty)
-		if s.hungUp = given; err == nil && !given {
+		if err == nil && !given {
 			s.live.NoTerminal()
 			s.tell("Brevet: " + s.targetName() + " gives no terminal.")
 		}
@@ -347,7 +346,7 @@ func (s *session) resize(payload []byte) {
 // cut ends the session at once: first the target, then the person, who is told why.
 func (s *session) cut() {
 	s.over.Store(true)
-	sweep := s.outlives() && s.person.target.held.take()
+	sweep := s.person.over() && s.person.target.held.take() // nobody is left who may have anything there
 	s.swept.Store(sweep)
 	s.person.server.busy.Go(func() {
 		_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))

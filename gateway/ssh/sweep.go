@@ -10,8 +10,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// sshd hangs up a terminal when its channel closes, but leaves a command that has none running. It can
-// be asked to send that a signal, and does not for root (session_signal_req in OpenSSH's session.c: it
+// sshd hangs up a terminal when its channel closes, which a command may be deaf to, and leaves one that has
+// none running. It can be asked to send that a signal, and does not for root (session_signal_req in OpenSSH's session.c: it
 // "requires privilege separation"). So after the end of a grant, what does not go by itself is ended by
 // a command of Brevet's own, on the same connection, as the same account.
 
@@ -50,10 +50,6 @@ func (s *session) sweep() {
 		}
 	})
 }
-
-// outlives reports whether what the session runs may outlive its end, and nobody would be left who may
-// have it there.
-func (s *session) outlives() bool { return !s.hungUp && s.person.over() }
 
 // sweep runs sweepCommand, at an OpenSSH: others may have no process for each connection. A target that
 // does not do it in time loses the connection.

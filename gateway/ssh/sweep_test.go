@@ -10,8 +10,8 @@ import (
 	"github.com/brevet-pim/brevet/test/gatewaytest"
 )
 
-// TestNothingIsLeftAtTheTarget: a command without a terminal, that neither prints nor listens, nor takes
-// SIGTERM, has ended at the target soon after its grant has. Under root sshd passes on no signal.
+// TestNothingIsLeftAtTheTarget: a command that neither prints nor listens, nor takes SIGTERM or, on a
+// terminal, SIGHUP, has ended at the target soon after its grant has. Under root sshd passes on no signal.
 func TestNothingIsLeftAtTheTarget(t *testing.T) {
 	w := gatewaytest.Start(t, gatewaytest.Options{})
 	id := w.Plane.Grant("bob", "web-root", time.Hour)
@@ -20,18 +20,36 @@ func TestNothingIsLeftAtTheTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	for _, command := range []string{`trap "" TERM; ` + running(dir, "deaf") + `sleep 1000; true`, running(dir, "quiet") + `exec sleep 1000`} {
+	commands := map[string]string{
+		"deaf":     `trap "" TERM; ` + running(dir, "deaf") + `sleep 1000; true`,
+		"quiet":    running(dir, "quiet") + `exec sleep 1000`,
+		"terminal": `trap "" TERM HUP; ` + running(dir, "terminal") + `sleep 1000; true`,
+	}
+	for name, command := range commands {
 		s, err := connect(t, w).NewSession()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if name == "terminal" {
+			if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := s.Start(command); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "both run", func() bool { return alive(dir, "deaf") && alive(dir, "quiet") })
+	all := func(is bool) bool {
+		for name := range commands {
+			if alive(dir, name) != is {
+				return false
+			}
+		}
+		return true
+	}
+	eventually(t, "all run", func() bool { return all(true) })
 	w.Gateway.EndGrant(limited(t), id, "drill")
-	eventually(t, "both have ended", func() bool { return !alive(dir, "deaf") && !alive(dir, "quiet") })
+	eventually(t, "all have ended", func() bool { return all(false) })
 }
 
 // running is what a command begins with that tells its process.
