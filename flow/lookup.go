@@ -180,7 +180,8 @@ func (s *Spine) offer(q *store.Query, v view, by brevet.Caller, want Want, key p
 		a.Refusal = fmt.Sprintf("there is no target %s here, or nothing on it that you could ask for", brevet.Quote(string(want.Target)))
 		return nil
 	}
-	var reasons, others []string
+	var reasons []string
+	var others []brevet.Role // that do not give the login
 	set := compiled.Policy.WithPeople(v.InForce(v.size))
 	preview := func(role brevet.RoleName, login string) brevet.Decision {
 		return set.Preview(policy.Ask{
@@ -193,11 +194,7 @@ func (s *Spine) offer(q *store.Query, v view, by brevet.Caller, want Want, key p
 			continue
 		}
 		if !slices.Contains(role.SSH.Logins, want.Login) {
-			for _, login := range role.SSH.Logins {
-				if preview(role.Name, login).Outcome != brevet.Refuse {
-					others = append(others, login)
-				}
-			}
+			others = append(others, role)
 			continue
 		}
 		d := preview(role.Name, want.Login)
@@ -210,9 +207,17 @@ func (s *Spine) offer(q *store.Query, v view, by brevet.Caller, want Want, key p
 	}
 	if len(a.Offers) == 0 {
 		a.Refusal = fmt.Sprintf("%s may not have %s on %s", key.Person, want.Login, want.Target)
-		if len(others) > 0 {
-			slices.Sort(others)
-			a.Refusal += ", only " + strings.Join(slices.Compact(others), " or ")
+		var logins []string
+		for _, role := range others {
+			for _, login := range role.SSH.Logins {
+				if preview(role.Name, login).Outcome != brevet.Refuse {
+					logins = append(logins, login)
+				}
+			}
+		}
+		if len(logins) > 0 {
+			slices.Sort(logins)
+			a.Refusal += ", only " + strings.Join(slices.Compact(logins), " or ")
 		}
 		if len(reasons) > 0 {
 			a.Refusal += ": " + strings.Join(reasons, "; ")

@@ -350,10 +350,13 @@ func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifes
 	for try := 1; ; try++ {
 		v := s.view()
 		entry := proof.Pending(envelope, v.size)
-		var err error
-		if entry.NotBefore, err = s.notBefore(ctx, v); err != nil {
+		// The issuer goes by the latest time that it has seen: while the clock is put back, a statement that
+		// is over by the log must not get in, since the issuer would not follow it.
+		at, err := s.latest(ctx, v)
+		if err != nil {
 			return store.Commit{}, err
 		}
+		entry.NotBefore = at.UnixMicro()
 		if _, err := v.Extend(manifests, entry); err != nil {
 			return store.Commit{}, err
 		}
@@ -384,12 +387,13 @@ func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifes
 	}
 }
 
-// notBefore is a time, in microseconds, at which a statement that is taken in now certainly did not
-// stand in the log yet. The issuer goes by the latest that it has seen: while the clock is put back,
-// a statement that is over by the log must not get in, since the issuer would not follow it.
-func (s *Spine) notBefore(ctx context.Context, v view) (int64, error) {
+// latest is the time of the view, or that of the last event in it while the clock is put back.
+func (s *Spine) latest(ctx context.Context, v view) (time.Time, error) {
 	last, err := s.Store.Query(ctx).Entry(v.size - 1)
-	return max(v.now.UnixMicro(), last.At.UnixMicro()), err
+	if err == nil && last.At.After(v.now) {
+		return last.At, nil
+	}
+	return v.now, err
 }
 
 // Suspend takes in the caller's signed revocation of a person: every grant and session of theirs

@@ -58,10 +58,8 @@ func (s *Spine) review(ctx context.Context, by brevet.Caller) error {
 // everything in force would seem to be of the future.
 func (s *Spine) viewOnward(ctx context.Context) (view, error) {
 	v := s.view()
-	last, err := s.Store.Query(ctx).Entry(v.size - 1)
-	if err == nil && last.At.After(v.now) {
-		v.now = last.At
-	}
+	at, err := s.latest(ctx, v)
+	v.now = at
 	return v, err
 }
 

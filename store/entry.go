@@ -127,7 +127,7 @@ func (q *Query) Search(f Filter) ([]Entry, error) {
 	}
 	if f.Person != "" {
 		p := w.arg(f.Person)
-		w.text = append(w.text, fmt.Sprintf(`((actor = %s and kind not in ('request', 'intent', 'grant'))
+		w.text = append(w.text, fmt.Sprintf(`((actor = %s and `+seldom+`)
 			or (about = %s and about <> '' and about <> actor and request_id = '')
 			or (request_id <> '' and request_id in (select id from requests where person = %s)))`, p, p, p))
 	}
@@ -221,14 +221,17 @@ func (w *where) in(column string, values []string) {
 	w.text = append(w.text, column+" in ("+strings.Join(marks, ", ")+")")
 }
 
-// frequent are the kinds that no index has.
+// frequent are the kinds that the indexes of kinds and actors do not have; seldom says that it is none of
+// them, in their words, so that they are used.
 var frequent = []string{"request", "intent", "grant"}
+
+const seldom = "kind not in ('request', 'intent', 'grant')"
 
 // kinds adds that the event is of one of the kinds.
 func (w *where) kinds(kinds []string) {
 	w.in("kind", kinds)
 	if !slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(frequent, k) }) {
-		w.text = append(w.text, "kind not in ('request', 'intent', 'grant')") // so that it is found by the index of those
+		w.text = append(w.text, seldom)
 	}
 }
 

@@ -20,18 +20,16 @@ const (
 // checkIdentity waits for the chains and looks whether the keys are those that the roster lists for
 // this machine. A gateway with other keys would refuse everybody, with a sentence that helps none.
 func (n *Node) checkIdentity(ctx context.Context) error {
-	var ready sync.Once
-	say := func() {
+	ready := sync.OnceFunc(func() {
 		if n.config.Ready != nil {
 			n.config.Ready()
 		}
-	}
+	})
 	for {
 		err := n.verifier.CatchUp(ctx)
 		if err == nil {
-			err = n.config.checkKeys(n.verifier.State().Roster)
-			if err == nil {
-				ready.Do(say)
+			if err = n.config.checkKeys(n.verifier.State().Roster); err == nil {
+				ready()
 			}
 			return err
 		}
@@ -39,7 +37,7 @@ func (n *Node) checkIdentity(ctx context.Context) error {
 		case brevet.Refused, brevet.Invalid, brevet.Unauthenticated:
 			return err
 		}
-		ready.Do(say)
+		ready()
 		n.config.Log.WarnContext(ctx, "the chains cannot be fetched yet, so nothing new can begin", "error", err)
 		select {
 		case <-time.After(checkAgain):
