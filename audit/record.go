@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -32,13 +33,55 @@ const (
 // An event of an unknown kind, without an id or a time after 1970, or whose detail cannot be
 // marshalled (as a brevet.Secret cannot) is an Invalid error.
 func Record(e brevet.Event) ([]byte, error) {
+	d, err := NewDraft(e)
+	return d.body, err
+}
+
+// Draft is a Record whose time may still change: whoever keeps the log sees to it that its events do not
+// go back in time, and all else can be written before.
+type Draft struct {
+	body []byte
+	at   time.Time // in the body
+}
+
+// NewDraft returns the draft of the event's Record. It fails as Record does.
+func NewDraft(e brevet.Event) (Draft, error) {
+	body, err := write(e)
+	return Draft{body, e.At.UTC().Truncate(time.Microsecond)}, err
+}
+
+// At returns the Record of the event as of this time, which must not be before the event's own.
+func (d Draft) At(t time.Time) ([]byte, error) {
+	if t.Equal(d.at) {
+		return d.body, nil
+	}
+	before, after, found := bytes.Cut(d.body, appendTime(nil, d.at))
+	if !found || t.Before(d.at) || t.UTC().Year() > lastYear {
+		return nil, brevet.Errorf(brevet.Invalid, "an event of %s cannot be one of %s", d.at.Format(time.RFC3339), t.Format(time.RFC3339))
+	}
+	body := make([]byte, 0, len(d.body)+8)
+	return append(appendTime(append(body, before...), t), after...), nil
+}
+
+// appendTime appends the two fields that hold a record's time. Nothing before them in a record is of the
+// event's own words, so the first place where they stand is theirs.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC().Truncate(time.Microsecond)
+	b = strconv.AppendInt(append(b, `"time":`...), t.UnixMilli(), 10)
+	return append(t.AppendFormat(append(b, `,"time_dt":"`...), timeLayout), '"')
+}
+
+// lastYear is where RFC 3339 ends.
+const lastYear = 9999
+
+func write(e brevet.Event) ([]byte, error) {
 	kind, ok := KindOf(e.Kind)
 	switch {
 	case !ok:
 		return nil, brevet.Errorf(brevet.Invalid, "%s is not a kind of event", brevet.Quote(clip(e.Kind, MaxKind)))
 	case e.ID == "":
 		return nil, brevet.Errorf(brevet.Invalid, "a %s event has no id", e.Kind)
-	case e.At.UnixMicro() <= 0 || e.At.UTC().Year() > 9999: // RFC 3339 ends there
+	case e.At.UnixMicro() <= 0 || e.At.UTC().Year() > lastYear:
 		return nil, brevet.Errorf(brevet.Invalid, "a %s event has no time, or one that no clock shows", e.Kind)
 	case e.Outcome != "success" && e.Outcome != "failure":
 		return nil, brevet.Errorf(brevet.Invalid, "a %s event has the outcome %s: success or failure", e.Kind, brevet.Quote(clip(e.Outcome, maxText)))
@@ -241,11 +284,17 @@ func EnvelopeHash(envelope []byte) string {
 
 // EnvelopeHashOf returns the hash that an event's body gives for its statement, or "".
 func EnvelopeHashOf(body []byte) string {
-	s, err := readBody(body)
-	if err != nil {
+	var r struct {
+		Unmapped struct {
+			Brevet struct {
+				Envelope string `json:"envelope_sha256"`
+			} `json:"brevet"`
+		} `json:"unmapped"`
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
 		return ""
 	}
-	return s.envelope
+	return r.Unmapped.Brevet.Envelope
 }
 
 func marshalDetail(detail any) (json.RawMessage, error) {

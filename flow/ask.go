@@ -197,21 +197,19 @@ func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) 
 	asked.Detail = map[string]any{"decision": a.weighed.Decision, "inputs": a.weighed.Inputs}
 	events := append([]brevet.Event{asked}, a.events...)
 	fault.Point("flow.ask")
-	commit, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
+	commit, err := s.Store.ChangeSaying(ctx, events, func(t *store.Tx) error {
 		if !r.State.Final() { // so it stays open
 			if open, err := t.CountOpen(r.Person); err != nil || open >= mostOpen {
-				return nil, tooMany(err, r.Person, open)
+				return tooMany(err, r.Person, open)
 			}
 		}
 		if err := t.AddRequest(r); err != nil {
-			return nil, err
+			return err
 		}
 		if a.draft != nil {
-			if err := t.AddGrant(a.draft.grant); err != nil {
-				return nil, err
-			}
+			return t.AddGrant(a.draft.grant)
 		}
-		return events, nil
+		return nil
 	})
 	fault.Point("flow.asked")
 	return commit, err

@@ -51,7 +51,7 @@ func (s *Spine) evidence(ctx context.Context, q *store.Query, row brevet.Request
 
 func (s *Spine) readEvidence(q *store.Query, row brevet.Request) (evidence, error) {
 	e := evidence{row: row}
-	entry, envelope, err := logged(q, row.Statement)
+	entry, envelope, err := known(q.AskedBy(row.ID, row.Statement))
 	if err != nil {
 		return e, err
 	}

@@ -246,7 +246,7 @@ func (s *Spine) give(ctx context.Context, r brevet.Request) error {
 	if err != nil {
 		return s.unlessRefused(ctx, r, g, err)
 	}
-	entry, err := q.IntentOf(r.Statement)
+	entry, err := q.SpentBy(r.ID, r.Statement)
 	if err != nil {
 		return err
 	}
@@ -276,15 +276,11 @@ func (s *Spine) fulfil(ctx context.Context, i intention) (brevet.Grant, error) {
 	event.Statement, event.Request, event.Grant, event.About = result.Grant.Raw, r.ID, g.ID, g.Person
 	event.Detail = map[string]any{"serial": given.Serial, "from": g.From, "to": g.To}
 	fault.Point("flow.give")
-	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		err := t.GiveGrant(g, credential)
-		if brevet.KindOf(err) == brevet.Conflict {
-			return nil, errOvertaken
+	_, err = s.Store.ChangeSaying(ctx, []brevet.Event{event}, func(t *store.Tx) error {
+		if err := t.GiveGrant(g, credential); brevet.KindOf(err) != brevet.Conflict {
+			return err
 		}
-		if err != nil {
-			return nil, err
-		}
-		return []brevet.Event{event}, nil
+		return errOvertaken
 	})
 	fault.Point("flow.given")
 	if err == nil {

@@ -95,15 +95,17 @@ func (p prover) grant(s *Spine, g brevet.Grant) (*proof.Bundle, error) {
 	if b.Approvals, err = p.statements(given.Approvals...); err != nil {
 		return nil, err
 	}
-	requests, err := p.statements(given.Request)
+	asked, _, err := known(p.q.AskedBy(r.ID, string(given.Request)))
 	if err != nil {
 		return nil, err
 	}
-	b.Request = requests[0]
+	if b.Request, err = p.record(asked); err != nil {
+		return nil, err
+	}
 	if b.Grant, err = p.record(entry); err != nil {
 		return nil, err
 	}
-	intent, err := p.q.IntentOf(string(given.Request))
+	intent, err := p.q.SpentBy(r.ID, string(given.Request))
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (s *Spine) requestView(q *store.Query, v view, r brevet.Request) (RequestVi
 	if err != nil {
 		return RequestView{Request: r}, err
 	}
-	entry, err := q.Statement(r.Statement)
+	entry, err := q.AskedBy(r.ID, r.Statement)
 	if err != nil && brevet.KindOf(err) != brevet.NotFound { // retention may have erased it
 		return RequestView{Request: r}, err
 	}

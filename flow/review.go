@@ -168,7 +168,7 @@ func (s *Spine) unfounded(q *store.Query, v view, g brevet.Grant) (why string, e
 	if err != nil {
 		return gone(err)
 	}
-	_, envelope, err := logged(q, r.Statement)
+	_, envelope, err := known(q.AskedBy(r.ID, r.Statement))
 	if err != nil {
 		return gone(err)
 	}

@@ -70,23 +70,31 @@ func (q *Query) Entries(from int64, limit int) ([]Entry, error) {
 }
 
 // saidOnce is what the index of statements has; SQLite uses it for queries that say the same.
-const saidOnce = "statement is not null and kind <> 'grant'"
+const saidOnce = "statement is not null and " + seldom
 
-// Statement returns the event of the statement with this id, its envelope among it. An
-// intent is found by its request, see IntentOf, and a grant by itself, see GivenBy.
+// Statement returns the event of the statement with this id, its envelope among it. Those of a request
+// that leads to a grant are found by it: see AskedBy, SpentBy and GivenBy.
 func (q *Query) Statement(id string) (Entry, error) {
-	return named(q, "statement", id, scanEntry, selectEntry+"where subject = $1 and kind <> 'intent' and "+saidOnce, id)
+	return named(q, "statement", id, scanEntry, selectEntry+"where subject = $1 and "+saidOnce, id)
 }
 
-// IntentOf returns the event of the intent that spent the request with this statement id.
-func (q *Query) IntentOf(request string) (Entry, error) {
-	return named(q, "intent for the request", request, scanEntry, selectEntry+"where subject = $1 and kind = 'intent' and "+saidOnce, request)
+// AskedBy returns the event of the statement with this id, by which the request was made.
+func (q *Query) AskedBy(id brevet.RequestID, statement string) (Entry, error) {
+	return named(q, "statement of the request", id, scanEntry, selectOfRequest, id, "request", statement)
+}
+
+// SpentBy returns the event of the intent that spent the request, which the statement with this id made.
+func (q *Query) SpentBy(id brevet.RequestID, statement string) (Entry, error) {
+	return named(q, "intent for the request", id, scanEntry, selectOfRequest, id, "intent", statement)
 }
 
 // GivenBy returns the event of the statement by which the grant was given.
 func (q *Query) GivenBy(g brevet.Grant) (Entry, error) {
-	return named(q, "statement of the grant", g.ID, scanEntry, selectEntry+"where request_id = $1 and request_id <> '' and kind = 'grant' and subject = $2", g.Request, g.Statement)
+	return named(q, "statement of the grant", g.ID, scanEntry, selectOfRequest, g.Request, "grant", g.Statement)
 }
+
+// selectOfRequest finds a statement among the events of its request, near the first of them.
+const selectOfRequest = selectEntry + "where request_id = $1 and request_id <> '' and kind = $2 and subject = $3 order by idx limit 1"
 
 // Statements returns statements of these kinds from an index of the log on, in its order:
 // the roster or the catalog chain, say, or every revocation.

@@ -178,16 +178,13 @@ func (d dialect) maxRows() int {
 }
 
 // append writes the events as the next leaves of the log, and returns their bodies.
-func (l *openLog) append(events []brevet.Event) ([]Body, error) {
+func (l *openLog) append(events []draft) ([]Body, error) {
 	end := l.tip
 	bodies := make([]Body, 0, len(events))
 	for part := range slices.Chunk(events, l.dialect.maxRows()) {
 		var rows []any
-		for _, e := range part {
-			if e.At.Before(end.at) {
-				e.At = end.at // the order of the log rules over clocks
-			}
-			row, body, err := end.add(e)
+		for _, d := range part {
+			row, body, err := end.add(d)
 			if err != nil {
 				return nil, err
 			}
@@ -209,8 +206,28 @@ func (l *openLog) insert(n int, rows []any) error {
 	return err
 }
 
-// add makes the event the next leaf and returns its row, in the order of eventColumns, and its body.
-func (t *tip) add(e brevet.Event) ([]any, Body, error) {
+// draft is an event of which all is written that can be before its place in the log is known.
+type draft struct {
+	kind      string
+	subject   string
+	statement []byte
+	fields    audit.Fields
+	body      audit.Draft
+	salt      [audit.SaltSize]byte
+}
+
+func drafts(events []brevet.Event) ([]draft, error) {
+	all := make([]draft, len(events))
+	for i, e := range events {
+		var err error
+		if all[i], err = newDraft(e); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func newDraft(e brevet.Event) (draft, error) {
 	if e.ID == "" {
 		e.ID = brevet.NewEventID(e.At)
 	}
@@ -220,22 +237,34 @@ func (t *tip) add(e brevet.Event) ([]any, Body, error) {
 	if e.Request == "" && e.Grant != "" {
 		e.Request = e.Grant.Request()
 	}
-	body, err := audit.Record(e)
+	d := draft{kind: e.Kind, subject: e.Subject, statement: e.Statement, fields: audit.FieldsOf(e)}
+	if err := (audit.Leaf{Kind: e.Kind, Subject: e.Subject}).Check(); err != nil {
+		return draft{}, err
+	}
+	rand.Read(d.salt[:]) // never fails (crypto/rand, Go 1.24)
+	var err error
+	d.body, err = audit.NewDraft(e)
+	return d, err
+}
+
+// add makes the event the next leaf and returns its row, in the order of eventColumns, and its body. The
+// order of the log rules over clocks.
+func (t *tip) add(d draft) ([]any, Body, error) {
+	f := d.fields
+	if f.At.Before(t.at) {
+		f.At = t.at
+	}
+	body, err := d.body.At(f.At)
 	if err != nil {
 		return nil, Body{}, err
 	}
-	var salt [audit.SaltSize]byte
-	rand.Read(salt[:]) // never fails (crypto/rand, Go 1.24)
-	leaf := audit.Leaf{Kind: e.Kind, Subject: e.Subject, Body: audit.BodyHash(salt, body)}
-	if err := leaf.Check(); err != nil {
-		return nil, Body{}, err
-	}
-	index, f := t.tree.Size, audit.FieldsOf(e)
+	leaf := audit.Leaf{Kind: d.kind, Subject: d.subject, Body: audit.BodyHash(d.salt, body)}
+	index := t.tree.Size
 	var completed []tlog.Hash
 	t.tree, completed = t.tree.Append(leaf.Hash())
 	t.at, t.last = f.At, f.ID
-	return []any{index, f.ID, e.Kind, e.Subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
-		leaf.Body[:], joined(completed), salt[:], string(body), e.Statement}, Body{salt[:], body}, nil
+	return []any{index, f.ID, d.kind, d.subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
+		leaf.Body[:], joined(completed), d.salt[:], string(body), d.statement}, Body{d.salt[:], body}, nil
 }
 
 const eventColumns = "idx, id, kind, subject, at, actor, about, request_id, grant_id, session_id, body_hash, hashes, salt, body, statement"

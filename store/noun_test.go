@@ -83,6 +83,13 @@ func TestRequest(t *testing.T) {
 		}
 		_, err = q.Request("req_00000000000000000000000000")
 		kind(t, err, brevet.NotFound)
+		atOnce := request(2)
+		atOnce.State = brevet.Granted
+		if err := try(t, s, func(tx *store.Tx) error { return tx.AddRequest(atOnce) }); err != nil {
+			t.Fatal(err)
+		}
+		_, err = q.RequestOf(atOnce.Statement) // nobody is to answer it
+		kind(t, err, brevet.NotFound)
 		kind(t, try(t, s, func(tx *store.Tx) error { return tx.AddRequest(r) }), brevet.Conflict)
 
 		next := r

@@ -27,7 +27,8 @@ func TestEverythingIsFoundByAnIndex(t *testing.T) {
 		},
 		"trusted statements": func(q *store.Query) error { _, err := q.Statements([]string{"root", "enrol"}, 3, 10); return err },
 		"a statement":        func(q *store.Query) error { _, err := q.Statement("x"); return err },
-		"the intent":         func(q *store.Query) error { _, err := q.IntentOf("x"); return err },
+		"what asked for it":  func(q *store.Query) error { _, err := q.AskedBy("req_1", "x"); return err },
+		"the intent":         func(q *store.Query) error { _, err := q.SpentBy("req_1", "x"); return err },
 		"what gave a grant": func(q *store.Query) error {
 			_, err := q.GivenBy(brevet.Grant{Request: "req_1", Statement: "x"})
 			return err
@@ -45,6 +46,10 @@ func TestEverythingIsFoundByAnIndex(t *testing.T) {
 		"the next end": func(q *store.Query) error { _, err := q.NextEnd(); return err },
 		"live grants":  func(q *store.Query) error { _, err := q.Grants(store.GrantFilter{State: brevet.Live}); return err },
 		"grants of a person": func(q *store.Query) error {
+			_, err := q.Grants(store.GrantFilter{Person: "bob"})
+			return err
+		},
+		"live grants of a person": func(q *store.Query) error {
 			_, err := q.Grants(store.GrantFilter{Person: "bob", State: brevet.Live})
 			return err
 		},

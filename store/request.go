@@ -25,9 +25,13 @@ func (q *Query) Request(id brevet.RequestID) (brevet.Request, error) {
 	return named(q, "request", id, scanRequest, selectRequest+"where id = $1", id)
 }
 
-// RequestOf returns the request that was made by the statement with this id.
+// answerable is what the index of statements of requests has: all but those that were granted at once.
+const answerable = "(version > 1 or state <> 'granted')"
+
+// RequestOf returns the request that was made by the statement with this id, if somebody was, or is, to
+// answer it: one that was granted as it was made is found by its id alone.
 func (q *Query) RequestOf(statement string) (brevet.Request, error) {
-	return named(q, "request with the statement", statement, scanRequest, selectRequest+"where id = (select request_id from events where subject = $1 and kind = 'request' and "+saidOnce+")", statement)
+	return named(q, "request with the statement", statement, scanRequest, selectRequest+"where statement = $1 and "+answerable, statement)
 }
 
 // FindRequest returns the request whose id ends so. More than one is a Conflict.

@@ -94,15 +94,30 @@ func TestStatementsAreSaidOnce(t *testing.T) {
 		}
 		_, err = q.Statement("two")
 		kind(t, err, brevet.NotFound)
-		intent := said("one")
-		intent.Kind = "intent"
-		add(t, s, intent)
-		if e, err := q.IntentOf("one"); err != nil || e.Kind != "intent" {
-			t.Errorf("%+v, %v", e, err)
+		var one []brevet.Event // those of a request that leads to a grant
+		for _, kind := range []string{"request", "intent", "grant"} {
+			e := said("one")
+			e.Kind = kind
+			one = append(one, e)
 		}
-		if e, err := q.Statement("one"); err != nil || e.Kind != "approval" {
-			t.Errorf("the intent took the statement's place: %+v, %v", e, err)
+		add(t, s, one...)
+		r := request(1)
+		g := grantOf(r)
+		g.Statement = "one"
+		for want, find := range map[string]func() (store.Entry, error){
+			"request":  func() (store.Entry, error) { return q.AskedBy(r.ID, "one") },
+			"intent":   func() (store.Entry, error) { return q.SpentBy(r.ID, "one") },
+			"grant":    func() (store.Entry, error) { return q.GivenBy(g) },
+			"approval": func() (store.Entry, error) { return q.Statement("one") },
+		} {
+			if e, err := find(); err != nil || e.Kind != want {
+				t.Errorf("%s: %+v, %v", want, e, err)
+			}
 		}
+		_, err = q.AskedBy(r.ID, "two")
+		kind(t, err, brevet.NotFound)
+		_, err = q.SpentBy(request(2).ID, "one")
+		kind(t, err, brevet.NotFound)
 		for _, tt := range []struct {
 			kinds []string
 			from  int64

@@ -28,9 +28,9 @@ create index events_actor   on events (actor, idx)      where kind not in ('requ
 create index events_about   on events (about, idx)      where about <> '' and about <> actor and request_id = '';
 create index events_request on events (request_id, idx) where request_id <> '';
 create index events_session on events (session_id, idx) where session_id <> '';
--- A statement is said once. An intent's subject is its request: the first one spends it. What is granted
--- is kept with its grant, which is given once.
-create unique index events_statement on events (subject, kind) where statement is not null and kind <> 'grant';
+-- A statement is said once. Those of a request that leads to a grant come with the row that they make or
+-- change, once; an intent's subject is its request, which the first one spends.
+create unique index events_statement on events (subject, kind) where statement is not null and kind not in ('request', 'intent', 'grant');
 
 -- The one row that all changes meet at: the tree's right edge and the newest signed checkpoint.
 create table heads (
@@ -68,6 +68,8 @@ create table requests (
 ); -- by its key
 create index requests_due    on requests (state, deadline) where state in ('asked', 'waiting', 'ready');
 create index requests_person on requests (person, id);
+-- By its statement somebody answers a request: none to which nobody need agree, as most are.
+create unique index requests_statement on requests (statement) where (version > 1 or state <> 'granted');
 create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
 
 -- Which groups a waiting request waits for.
@@ -121,8 +123,7 @@ create table grants (
 	credential        bytea  not null,
 	credential_ends   bigint not null
 ); -- by its key
-create index grants_due    on grants (state, ends) where state in ('issuing', 'live', 'ending');
-create index grants_person on grants (person, id);
+create index grants_due on grants (state, ends) where state in ('issuing', 'live', 'ending');
 
 create table grant_confirmations (
 	grant_id     text   not null references grants (id),
