@@ -194,7 +194,7 @@ func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) 
 	r := a.row
 	asked := s.event(string(statement.KindRequest), r.Statement, a.by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), policy.FormatSeconds(r.Duration)))
 	asked.Statement, asked.Request, asked.About = a.raw, r.ID, r.Person
-	asked.Detail = map[string]any{"decision": a.weighed.Decision, "inputs": a.weighed.Inputs}
+	asked.Detail = map[string]any{"decision": a.weighed.Decision, "inputs": a.weighed.Inputs()}
 	events := append([]brevet.Event{asked}, a.events...)
 	fault.Point("flow.ask")
 	commit, err := s.Store.ChangeSaying(ctx, events, func(t *store.Tx) error {

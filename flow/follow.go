@@ -178,7 +178,7 @@ func matters(l audit.Leaf) bool { return slices.Contains(trusted, l.Kind) }
 
 // readNews reads what is new as of one moment.
 func (s *Spine) readNews(ctx context.Context, from int64) (n news, err error) {
-	little, err := s.Store.Query(ctx).News(from, page)
+	little, err := s.Store.News(ctx, from, page)
 	if err != nil {
 		return news{}, err
 	}

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -57,7 +56,7 @@ func (i *Issuer) Issue(ctx context.Context, e statement.Envelope, leaf IntentLea
 	if err != nil {
 		return Result{}, err
 	}
-	st, err := i.state.standingOf(ctx, said.Request)
+	st, err := i.state.standingSoon(ctx, said.Request)
 	if err != nil {
 		return Result{}, err
 	}
@@ -71,7 +70,7 @@ func (i *Issuer) Issue(ctx context.Context, e statement.Envelope, leaf IntentLea
 	if err != nil {
 		return Result{}, err
 	}
-	m, err := i.give(ctx, k, e, said, v, leaf.Index, now)
+	m, err := i.give(ctx, k, e, said, v, st.index, leaf.Index, now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -157,11 +156,12 @@ type making struct {
 	Result
 	rests restsOn
 	state *state
+	place int64  // of the request
 	first *given // that somebody else has made for the same request meanwhile
 }
 
 // give makes the certificate and the grant.
-func (i *Issuer) give(ctx context.Context, k known, e statement.Envelope, said statement.Intent, v *proof.Verdict, index int64, now time.Time) (*making, error) {
+func (i *Issuer) give(ctx context.Context, k known, e statement.Envelope, said statement.Intent, v *proof.Verdict, place, index int64, now time.Time) (*making, error) {
 	to := now.Add(said.Duration.Duration())
 	serial := newSerial()
 	g := statement.Grant{
@@ -185,7 +185,7 @@ func (i *Issuer) give(ctx context.Context, k known, e statement.Envelope, said s
 	for _, a := range v.Approvals {
 		rests = append(rests, signature{a.Key.Fingerprint, a.At})
 	}
-	return &making{Result: Result{Signed[statement.Grant]{envelope, raw, envelope.ID(), g}, certificate}, rests: rests, state: i.state}, nil
+	return &making{Result: Result{Signed[statement.Grant]{envelope, raw, envelope.ID(), g}, certificate}, rests: rests, place: place, state: i.state}, nil
 }
 
 // certify signs the certificate that gives exactly what the grant does, to its holder's key.
@@ -228,25 +228,25 @@ func (m *making) write(ctx context.Context, tx *sql.Tx) error {
 	g := m.Grant.Said
 	// What is given rests on a log that was followed for good: the page with its intent was sent before
 	// this, and if it is not here, it never will be.
-	var spent int64
-	err = tx.QueryRowContext(ctx, "select spent from places where statement = $1", bytesOf(string(g.Request))).Scan(&spent)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && spent != g.Index {
-		return brevet.Errorf(brevet.Unavailable, "the log was not followed as far as the intent after all")
-	}
-	if err != nil {
-		return err
-	}
-	m.state.gave.Keep(m.Grant.ID, struct{}{}, maxGave) // before anybody can log it
-	kept, err := tx.ExecContext(ctx, `insert into grants (request, intent, id, statement, envelope, certificate, ends, keys) values ($1, $2, $3, $4, $5, $6, $7, $8)
-		on conflict (request) do nothing`,
-		bytesOf(string(g.Request)), bytesOf(string(g.Intent)), g.ID, bytesOf(string(m.Grant.ID)), m.Grant.Raw, m.Certificate, g.To, string(keys))
+	kept, err := tx.ExecContext(ctx, `insert into grants (spent, request, intent, id, statement, envelope, certificate, ends, keys)
+		select spent, statement, $1, $2, $3, $4, $5, $6, $7 from places where statement = $8 and idx = $9 and spent = $10 on conflict do nothing`,
+		bytesOf(string(g.Intent)), g.ID, bytesOf(string(m.Grant.ID)), m.Grant.Raw, m.Certificate, g.To, string(keys),
+		bytesOf(string(g.Request)), m.place, g.Index)
 	if err != nil {
 		return fmt.Errorf("keep the grant: %w", err)
 	}
-	if n, err := kept.RowsAffected(); err != nil || n == 1 {
+	n, err := kept.RowsAffected()
+	if err != nil {
 		return err
 	}
-	first, _, err := givenFor(ctx, tx, g.Request)
+	if n == 1 {
+		m.state.gave.Keep(m.Grant.ID, struct{}{}, maxGave) // before anybody can log it
+		return nil
+	}
+	first, found, err := givenAs(ctx, tx, g.ID)
+	if err == nil && !found {
+		return brevet.Errorf(brevet.Unavailable, "the log was not followed as far as the intent after all")
+	}
 	m.first = &first
 	return err
 }

@@ -447,19 +447,33 @@ func TestOneGrantForARequest(t *testing.T) {
 	w.Now = w.Now.Add(time.Second)
 	intent := w.prepare(bundle)
 	leaf := w.logIntent(intent)
-	w.issue(intent, leaf, bundle)
+	given := w.issue(intent, leaf, bundle)
 	_, err := w.issuer.Issue(t.Context(), void, leaf, bundle)
 	refused(t, err, brevet.Conflict, "has its grant by another intent")
 
 	// The same, should it ever get as far as the state: what is there counts.
+	st, err := w.issuer.state.standingOf(t.Context(), open[statement.Intent](t, intent).Request)
+	if err != nil {
+		t.Fatal(err)
+	}
 	said := open[statement.Intent](t, void)
 	id := string(said.Request) // any will do
 	m := making{Result: Result{
-		Grant:       Signed[statement.Grant]{Raw: []byte{1}, ID: statement.ID(id), Said: statement.Grant{Request: said.Request, Intent: statement.ID(id), Index: leaf.Index}},
+		Grant:       Signed[statement.Grant]{Raw: []byte{1}, ID: statement.ID(id), Said: statement.Grant{ID: given.Grant.Said.ID, Request: said.Request, Intent: statement.ID(id), Index: leaf.Index}},
 		Certificate: []byte{1},
-	}, state: w.issuer.state}
+	}, place: st.index, state: w.issuer.state}
 	if err := w.issuer.state.write(t.Context(), "issue", m.write); err != nil || m.first == nil {
 		t.Errorf("a second grant was kept (%v)", err)
+	}
+	// Nor is one kept that was judged by other places than the log has.
+	for _, elsewhere := range []func(*making){
+		func(m *making) { m.place-- },
+		func(m *making) { m.Grant.Said.Index++ },
+	} {
+		m := m
+		m.Grant.Said.ID = "grt_another"
+		elsewhere(&m)
+		refused(t, w.issuer.state.write(t.Context(), "issue", m.write), brevet.Unavailable, "was not followed as far as the intent")
 	}
 }
 

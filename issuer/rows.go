@@ -170,11 +170,16 @@ func (c *coming) before(id statement.ID, known place) place {
 	return known
 }
 
+// row reads one row, to its end: a context that can end costs a goroutine each time.
+func (s *state) row(ctx context.Context, query string, args ...any) *sql.Row {
+	return s.reads.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+}
+
 // placeOf returns where the approval stands.
 func (s *state) placeOf(ctx context.Context, id statement.ID) (int64, error) {
 	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
 	known := place{index: nowhere, spent: nowhere}
-	err := s.reads.QueryRowContext(ctx, "select idx from places where statement = $1", bytesOf(string(id))).Scan(&known.index)
+	err := s.row(ctx, "select idx from places where statement = $1", bytesOf(string(id))).Scan(&known.index)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nowhere, failed(err)
 	}
@@ -187,6 +192,17 @@ type standing struct {
 	given *given
 }
 
+// standingSoon returns how a request stands of which nothing is known but what is coming, as if the database
+// had nothing: whoever writes by it finds out whether that is so (making.write). Else it looks there.
+func (s *state) standingSoon(ctx context.Context, request statement.ID) (standing, error) {
+	if c := s.coming.Load(); c != nil {
+		if at := (*c)[request]; at != nil && at.index != nowhere && at.spent != nowhere {
+			return standing{place: *at}, nil
+		}
+	}
+	return s.standingOf(ctx, request)
+}
+
 // standingOf returns how the request stands.
 func (s *state) standingOf(ctx context.Context, request statement.ID) (standing, error) {
 	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
@@ -194,8 +210,8 @@ func (s *state) standingOf(ctx context.Context, request statement.ID) (standing,
 	var index, spent sql.NullInt64
 	var g given
 	var keys []byte
-	err := s.reads.QueryRowContext(ctx, `select p.idx, p.spent, p.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
-		left join places p on p.statement = r.id left join grants g on g.request = r.id`,
+	err := s.row(ctx, `select p.idx, p.spent, p.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
+		left join places p on p.statement = r.id left join grants g on g.spent = p.spent`,
 		bytesOf(string(request))).Scan(&index, &spent, &known.body, &g.intent, &g.envelope, &g.certificate, &keys)
 	if err != nil {
 		return standing{}, failed(err)
@@ -244,10 +260,6 @@ func scanGiven(row *sql.Row) (g given, found bool, err error) {
 		err = json.Unmarshal(keys, &g.rests)
 	}
 	return g, err == nil, err
-}
-
-func givenFor(ctx context.Context, on queryer, request statement.ID) (given, bool, error) {
-	return scanGiven(on.QueryRowContext(ctx, selectGiven+"request = $1", bytesOf(string(request))))
 }
 
 func givenAs(ctx context.Context, on queryer, id brevet.GrantID) (given, bool, error) {

@@ -45,7 +45,7 @@ var schema string
 
 const (
 	maxGave       = 1 << 12
-	schemaVersion = 2
+	schemaVersion = 3
 	stateFile     = "state.db"
 	readers       = 4
 )

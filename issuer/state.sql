@@ -1,5 +1,5 @@
 -- What an issuer knows and what it has signed. Times are microseconds since 1970 UTC, digests and
--- statement ids are bytes. Version 2 (pragma user_version).
+-- statement ids are bytes. Version 3 (pragma user_version).
 
 -- One row: who the issuer is, and how far it has followed the log.
 create table issuer (
@@ -36,9 +36,11 @@ create table places (
 	body      bytea not null    -- hash of the body of its leaf
 ) without rowid;
 
--- What was given. Rows go a day after the end of their grant.
+-- What was given, by the place of its intent: its request is spent there. Rows go a day after the end of
+-- their grant.
 create table grants (
-	request     bytea primary key,
+	spent       integer primary key,
+	request     bytea not null,
 	intent      bytea not null,
 	id          text not null unique,
 	statement   bytea not null,

@@ -169,8 +169,11 @@ func (s *State) checkpointKeys(use statement.MachineUse, at int64) []checkpointK
 	var keys []checkpointKey
 	for _, m := range s.Roster.Machines(use, at) {
 		for _, k := range m.Keys {
+			if k.Use != statement.KeyCheckpoint {
+				continue
+			}
 			public, err := k.Key.Crypto()
-			if ed, ok := public.(ed25519.PublicKey); ok && err == nil && k.Use == statement.KeyCheckpoint {
+			if ed, ok := public.(ed25519.PublicKey); ok && err == nil {
 				keys = append(keys, checkpointKey{m.Name, ed})
 			}
 		}

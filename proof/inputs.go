@@ -24,38 +24,31 @@ const (
 	ByClaim   Voucher = "claimed by the control plane"
 )
 
-// Input is one thing that policy saw.
-type Input struct {
-	Name    string
-	Value   string
-	Voucher Voucher
-}
-
-// inputsOf lists what policy saw, and who vouches for it.
-func inputsOf(ask policy.Ask, v *Verdict) []Input {
-	said := ByPerson
+// Inputs returns what policy saw, by who vouches for it.
+func (v *Verdict) Inputs() map[Voucher]map[string]string {
+	ask, said := v.ask, ByPerson
 	if ask.Via == brevet.ViaSSH {
 		said = ByGateway
 	}
-	inputs := []Input{
-		{"person", string(ask.Person), said},
-		{"role", string(ask.Role), said},
-		{"targets", join(ask.Targets), said},
-		{"logins", join(ask.Logins), said},
-		{"duration", ask.Duration.Duration().String(), said},
-		{"reason", ask.Reason, said},
-		{"ticket", ask.Ticket, said},
-		{"via", string(ask.Via), said},
-		{"presence", string(ask.Presence), said},
-		{"now", ask.Now.UTC().Format(time.RFC3339), ByIssuer},
-		{"key", v.Key.Fingerprint, ByIssuer},
-		{"keyAge", ask.KeyAge.Truncate(time.Second).String(), ByIssuer},
+	inputs := map[Voucher]map[string]string{
+		said: {
+			"person": string(ask.Person), "role": string(ask.Role), "targets": join(ask.Targets), "logins": join(ask.Logins),
+			"duration": ask.Duration.Duration().String(), "reason": ask.Reason, "ticket": ask.Ticket,
+			"via": string(ask.Via), "presence": string(ask.Presence),
+		},
+		ByIssuer: {
+			"now": ask.Now.UTC().Format(time.RFC3339), "key": v.Key.Fingerprint, "keyAge": ask.KeyAge.Truncate(time.Second).String(),
+		},
 	}
-	if ask.Source.IsValid() {
-		inputs = append(inputs, Input{"source", ask.Source.String(), ByGateway})
+	if ask.Source.IsValid() { // of a request that a gateway signed, which alone sees it
+		inputs[said]["source"] = ask.Source.String()
 	}
+	claimed := map[string]string{}
 	for _, c := range ClaimsOf(ask.Claimed) {
-		inputs = append(inputs, Input{"claimed." + c.Name, c.Value, ByClaim})
+		claimed[c.Name] = c.Value
+	}
+	if len(claimed) > 0 {
+		inputs[ByClaim] = claimed
 	}
 	return inputs
 }

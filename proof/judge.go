@@ -33,7 +33,7 @@ type Verdict struct {
 	Decision  brevet.Decision
 	Approvals []Approval // that counted, in the order of the log
 	Terms     statement.Terms
-	Inputs    []Input // what policy saw, and who vouches for it
+	ask       policy.Ask
 }
 
 // Approval is a yes that counted.
@@ -280,9 +280,8 @@ func (j *judge) policy() error {
 // decide asks policy and keeps what it says.
 func (j *judge) decide() {
 	v := j.verdict
-	ask := j.ask()
-	v.Inputs = inputsOf(ask, v)
-	v.Decision = j.set().Decide(ask)
+	v.ask = j.ask()
+	v.Decision = j.set().Decide(v.ask)
 }
 
 // refusal returns policy's no as an error, or nil.

@@ -226,7 +226,7 @@ func (s *Store) commit(parent context.Context, batch []*change, apart bool) erro
 			c.commit.Size, c.commit.Checkpoint = now.tree.Size, now.checkpoint
 		}
 	}
-	s.trust(now)
+	s.told(now, log.news)
 	s.tellWritten()
 	return nil
 }

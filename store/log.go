@@ -117,6 +117,7 @@ type tip struct {
 	tree audit.Head
 	at   time.Time      // of the last event
 	last brevet.EventID // the newest that this batch wrote
+	news []audit.Leaf   // all that this batch wrote
 }
 
 // openLog is the log while a batch appends to it.
@@ -262,7 +263,7 @@ func (t *tip) add(d draft) ([]any, Body, error) {
 	index := t.tree.Size
 	var completed []tlog.Hash
 	t.tree, completed = t.tree.Append(leaf.Hash())
-	t.at, t.last = f.At, f.ID
+	t.at, t.last, t.news = f.At, f.ID, append(t.news, leaf)
 	return []any{index, f.ID, d.kind, d.subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
 		leaf.Body[:], joined(completed), d.salt[:], string(body), d.statement}, Body{d.salt[:], body}, nil
 }

@@ -1,9 +1,13 @@
 package store_test
 
 import (
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
@@ -180,6 +184,50 @@ func TestRetention(t *testing.T) {
 		kind(t, try(t, s, func(tx *store.Tx) error { return tx.Erase(99) }), brevet.NotFound)
 		if due, err := q.Erasable(day.Add(time.Hour), 10); err != nil || len(due) != 0 {
 			t.Errorf("still erasable: %v, %v", due, err)
+		}
+	})
+}
+
+// TestNews: what a process remembers of what it wrote is what the log has, from wherever one asks.
+func TestNews(t *testing.T) {
+	storetest.EachDatabase(t, func(t *testing.T, database string) {
+		s := storetest.Open(t, database)
+		compare := func() {
+			t.Helper()
+			q := s.Query(t.Context())
+			_, size, err := q.Checkpoint()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for from := range size + 2 {
+				for _, limit := range []int{0, 1, 3} {
+					want, err := q.News(from, limit)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := s.News(t.Context(), from, limit)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("from %d, at most %d: (-want +got)\n%s", from, limit, diff)
+					}
+				}
+			}
+		}
+		compare()
+		var all sync.WaitGroup
+		for i := range 24 {
+			all.Go(func() {
+				event := said(fmt.Sprint("news-", i%16)) // some are said twice, and fail in the midst of others
+				_, _ = s.Change(t.Context(), func(*store.Tx) ([]brevet.Event, error) { return []brevet.Event{event}, nil })
+			})
+		}
+		all.Wait()
+		compare()
+		if isPostgres(database) { // where another server may write
+			add(t, storetest.Open(t, database), said("of-another"))
+			compare()
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type Store struct {
 	size    int64         // events in the log, as far as this process knows
 	signal  chan struct{} // closed and replaced when size grows
 	trusted head          // the newest that this process signed or verified
+	recent  []audit.Leaf  // the last of trusted that this process wrote itself
 }
 
 // Open opens the database, makes or migrates its tables, and starts the writer, which runs
@@ -204,9 +206,41 @@ func (s *Store) grown(size int64) {
 // trust remembers a head that was verified, and wakes those who wait for it.
 func (s *Store) trust(h head) {
 	s.mu.Lock()
-	s.trusted = h
+	s.trusted, s.recent = h, nil
 	s.mu.Unlock()
 	s.grown(h.tree.Size)
+}
+
+// mostRecent is how many leaves are remembered at least, once there are so many.
+const mostRecent = 1024
+
+// told remembers the head of what was just written, on top of the one that was trusted, with its leaves,
+// and wakes those who wait for it.
+func (s *Store) told(h head, leaves []audit.Leaf) {
+	s.mu.Lock()
+	if len(s.recent) >= 2*mostRecent {
+		s.recent = append(make([]audit.Leaf, 0, 3*mostRecent), s.recent[mostRecent:]...)
+	}
+	s.trusted, s.recent = h, append(s.recent, leaves...)
+	s.mu.Unlock()
+	s.grown(h.tree.Size)
+}
+
+// News returns what the log has from an index on (Query.News). Where nobody else writes, what was written a
+// moment ago is known without asking the database.
+func (s *Store) News(ctx context.Context, from int64, limit int) (News, error) {
+	s.mu.Lock()
+	n := News{Checkpoint: s.trusted.checkpoint, Size: s.trusted.tree.Size}
+	count := n.Size - from
+	known := !s.dialect.shared() && count > 0 && count <= int64(min(len(s.recent), Page{Limit: limit}.limit()))
+	if known {
+		n.Leaves = slices.Clone(s.recent[int64(len(s.recent))-count:])
+	}
+	s.mu.Unlock()
+	if known {
+		return n, nil
+	}
+	return s.Query(ctx).News(from, limit)
 }
 
 var errClosed = brevet.Errorf(brevet.Unavailable, "the server is stopping").WithHint("try again in a moment")
