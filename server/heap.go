@@ -13,16 +13,17 @@ import (
 // about once a second is enough. A crowd that logs in allocates slowly and stays: memory that was
 // once used in all places for it would be hard to give back.
 const (
-	smallHeap    = 48 << 20 // bytes that need not be collected below
-	leastRoom    = 16 << 20 // bytes between two collections
-	leastPercent = 50       // of what is alive
-	mostPercent  = 400
+	smallHeap    = 40 << 20  // bytes that need not be collected below
+	leastRoom    = 16 << 20  // bytes between two collections
+	mostRoom     = 192 << 20 // the same, of a busy server
+	leastPercent = 50        // of what is alive
+	mostPercent  = 1000
 )
 
 // gcPercent is the collector's percentage when so many bytes are alive and so many were allocated
 // in the last second.
 func gcPercent(alive, allocated uint64) int {
-	room := max(allocated, leastRoom, smallHeap-min(alive, smallHeap))
+	room := max(min(allocated, mostRoom), leastRoom, smallHeap-min(alive, smallHeap))
 	return int(min(max(room*100/max(alive, 1), leastPercent), mostPercent))
 }
 

@@ -34,11 +34,11 @@ func TestGCPercent(t *testing.T) {
 		alive, allocated uint64
 		want             int
 	}{
-		{"nothing yet", 0, 0, 400},
+		{"nothing yet", 0, 0, 1000},
 		{"idle", 8 << 20, 0, 400},
-		{"one who moves much", 8 << 20, 300 << 20, 400},
+		{"one who moves much", 8 << 20, 300 << 20, 1000},
 		{"a crowd logs in", 32 << 20, 10 << 20, 50},
-		{"one of a crowd moves much", 32 << 20, 300 << 20, 400},
+		{"one of a crowd moves much", 32 << 20, 300 << 20, 600},
 		{"very much is alive", 1 << 30, 1 << 20, 50},
 	} {
 		if got := gcPercent(tt.alive, tt.allocated); got != tt.want {

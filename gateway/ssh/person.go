@@ -24,13 +24,13 @@ type person struct {
 	admission gateway.Admission
 	target    *dialing
 	sessions  sync.WaitGroup
-	swept     sync.Once
 
 	mu           sync.Mutex // guards what follows
 	open         int
 	remarks      []string // for the next session to show
 	refused      int
 	refusedSince time.Time
+	swept        *sweep // the latest; nil: none
 }
 
 const (

@@ -169,11 +169,11 @@ func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string)
 			<-gone
 		}
 	}
-	// Nobody may wait for the target here, which may be stuck.
-	s.person.server.busy.Go(func() { s.up.Close() })
 	patient := unwindWithin
-	if s.swept.Load() {
+	if s.swept.Load() { // cut closes the target's end, in its time
 		patient = unwindSwept
+	} else { // nobody may wait for the target here, which may be stuck
+		s.person.server.busy.Go(func() { s.up.Close() })
 	}
 	within(s.await(all.Wait), patient)
 	if !stop() {
@@ -349,12 +349,10 @@ func (s *session) cut() {
 	sweep := s.person.over() && s.person.target.held.take() // nobody is left who may have anything there
 	s.swept.Store(sweep)
 	s.person.server.busy.Go(func() {
-		_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))
-		s.up.Close()
 		if sweep {
 			defer s.person.target.held.release()
-			s.sweep()
 		}
+		s.endAtTarget(sweep)
 	})
 	said := s.await(func() { s.goodbye(context.Cause(s.live.Context())) })
 	if !within(said, s.patience()) && !within(s.await(s.hangUp), patience) {

@@ -14,48 +14,125 @@ import (
 // none running. It can be asked to send that a signal, and does not for root (session_signal_req in OpenSSH's session.c: it
 // "requires privilege separation"). So after the end of a grant, what does not go by itself is ended by
 // a command of Brevet's own, on the same connection, as the same account.
+//
+// What a terminal's shell leaves in the background (nohup, disown) becomes a child of process 1 when the shell
+// is hung up, and nothing tells any more whose it was but the number of its session, the shell's. So
+// where there is a terminal, the command looks first, and the terminal is hung up then.
 
-// sweepCommand ends the other commands that sshd runs for this connection. Each leads a process group,
-// and is a child of the process of sshd's that also runs this one. Login shells of every kind can exec.
+// sweepCommand ends the other commands that sshd runs for this connection and all that is in a session
+// (setsid) which one of them or a descendant leads, or was seen to lead. It prints a line once it has seen what
+// there is, and a second later begins to end what did not go by itself. Login shells of every kind can exec.
 //
 // When the connection is lost just before it runs, its parent is no longer that process but whoever adopts
 // orphans: process 1 as a rule, whose other children are all that the host does (and which is itself an
 // sshd, in containers). So it does nothing, with status 1, unless its parent is an sshd and not process 1,
 // and looks anew each time whether it still is its parent. Names of processes are chosen by whoever runs
-// them and may hold line breaks, so none stands in the list of children.
+// them and may hold line breaks, so none stands in the list of processes.
+//
+// A session's number is given to no other as long as it has a process, and a session that was seen with none is
+// forgotten. One whose leader is not below that sshd is none of ours (sshd's own, for one). What made a session of its own and was left to process 1
+// before the first look is a daemon, perhaps a service that somebody is to have: it stays.
 const sweepCommand = `exec /bin/sh -c '` +
 	`ours() { if [ -r "/proc/$PPID/comm" ]; then read -r name <"/proc/$PPID/comm"; else name=$(ps -o comm= -p "$PPID"); fi; ` +
 	`case $PPID:$name in 1:*) return 1;; *:sshd*|*/sshd*) return 0;; esac; return 1; }; ` +
-	`others() { ours && ps -A -o pid= -o ppid= | { still=; found=; ` +
-	`while read -r p parent; do [ "$parent" = "$PPID" ] || continue; ` +
-	`if [ "$p" = $$ ]; then still=yes; elif [ "$p" -gt 1 ]; then found="$found $p"; fi; done; ` +
-	`[ "$still" ] && echo "$found"; }; }; ` +
-	`for signal in TERM KILL; do left=$(others) || exit 1; [ "$left" ] || exit 0; ` +
-	`for p in $left; do kill -s $signal -- "-$p"; done; sleep 1; done'`
+	// Where ps knows no sessions, groups take their place: the children of sshd lead one each.
+	`list() { ps -A -o pid= -o ppid= -o pgid= -o sid= 2>/dev/null || ps -A -o pid= -o ppid= -o pgid=; }; ` +
+	// Only lines of numbers are kept, as pid:parent:group:session, and no group that kill reads as "all" or "mine".
+	`numbers() { while read -r p parent group sid; do sid=${sid:-$group}; ` +
+	`[ "$p" -gt 1 ] && [ "$parent" -ge 0 ] && [ "$group" -gt 1 ] && [ "$sid" -gt 1 ] && echo "$p:$parent:$group:$sid"; done 2>/dev/null; }; ` +
+	`split() { p=${1%%:*}; sid=${1##*:}; group=${1#*:}; parent=${group%%:*}; group=${group#*:}; group=${group%%:*}; }; ` +
+	// look sets sessions to those that are ours, and left to the process groups in them.
+	`sessions=; look() { ours || return 1; all=$(list) || return 1; all=$(echo "$all" | numbers); ` +
+	`tree=" $PPID "; before=; still=; until [ "$tree" = "$before" ]; do before=$tree; for one in $all; do split "$one"; ` +
+	`if [ "$p" = $$ ]; then [ "$parent" = "$PPID" ] && still=yes; continue; fi; ` +
+	`case $tree in *" $p "*) continue;; *" $parent "*) tree="$tree$p "; [ "$p" = "$sid" ] && sessions="$sessions $p";; esac; done; done; ` +
+	`[ "$still" ] || return 1; known=" $sessions "; sessions=; left=; for one in $all; do split "$one"; ` +
+	`case $known in *" $sid "*) ;; *) continue;; esac; ` +
+	`case " $sessions " in *" $sid "*) ;; *) sessions="$sessions $sid";; esac; ` +
+	`case " $left " in *" $group "*) ;; *) left="$left $group";; esac; done; }; ` +
+	`look || exit 1; echo seen; sleep 1; ` +
+	`for signal in TERM KILL KILL; do look || exit 1; [ "$left" ] || exit 0; ` +
+	`for group in $left; do kill -s $signal -- "-$group"; done; sleep 1; done; exit 1'`
 
 const (
+	lookWithin  = time.Second     // for the target to see what is there, before a terminal is hung up in any case
 	sweepAfter  = time.Second     // for a command to end by itself
-	sweepWithin = 5 * time.Second // for the target to do it
+	sweepWithin = 7 * time.Second // for the target to do it
 )
 
-// sweep ends what the session has left running on its target, if that outlives its channel and the
-// grant is over. Sessions that share the connection are over as well then, and one sweep is for all.
-func (s *session) sweep() {
-	if within(s.left, sweepAfter) {
+// sweep is one run of sweepCommand, for all sessions that share a connection: their grant is over as well.
+type sweep struct {
+	seen chan struct{} // closed when the target has seen what there is, or never will
+	done chan struct{} // closed at its end
+	err  error         // once done
+}
+
+// endAtTarget ends what the session runs on its target. If the grant is over, nothing of it is to stay.
+func (s *session) endAtTarget(over bool) {
+	var why error
+	if over && s.terminal && s.person.target.isOpenSSH() {
+		w := s.person.sweep()
+		within(w.seen, lookWithin)
+		s.hangUpTarget()
+		<-w.done
+		if why = w.err; why == nil {
+			return
+		}
+	} else if s.hangUpTarget(); !over {
 		return
 	}
-	s.person.swept.Do(func() {
-		if err := s.person.target.sweep(); err != nil {
-			s.person.server.log().WarnContext(s.person.ctx, "a command may run on at the target", "target", s.targetName(), "session", s.live.ID, "error", err)
-		}
+	if !within(s.left, sweepAfter) { // and has a place free, if sessions held all of them
+		w := s.person.sweep()
+		<-w.done
+		why = w.err
+	}
+	if why != nil {
+		s.person.server.log().WarnContext(s.person.ctx, "a command may run on at the target", "target", s.targetName(), "session", s.live.ID, "error", why)
+	}
+}
+
+// hangUpTarget closes the target's end.
+func (s *session) hangUpTarget() {
+	_, _ = s.up.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"TERM"}))
+	s.up.Close()
+}
+
+// sweep begins one, unless there is one that runs or has done its work.
+func (p *person) sweep() *sweep {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.swept; w != nil && !w.failed() {
+		return w
+	}
+	w := &sweep{seen: make(chan struct{}), done: make(chan struct{})}
+	p.swept = w
+	p.server.busy.Go(func() {
+		defer close(w.done)
+		seen := sync.OnceFunc(func() { close(w.seen) })
+		defer seen()
+		w.err = p.target.sweep(seen)
 	})
+	return w
+}
+
+func (w *sweep) failed() bool {
+	select {
+	case <-w.done:
+		return w.err != nil
+	default:
+		return false
+	}
+}
+
+func (d *dialing) isOpenSSH() bool {
+	return bytes.HasPrefix(d.conn.ServerVersion(), []byte("SSH-2.0-OpenSSH_"))
 }
 
 // sweep runs sweepCommand, at an OpenSSH: others may have no process for each connection. A target that
 // does not do it in time loses the connection.
-func (d *dialing) sweep() error {
-	if version := d.conn.ServerVersion(); !bytes.HasPrefix(version, []byte("SSH-2.0-OpenSSH_")) {
-		return fmt.Errorf("%q may run the commands of several connections in one process", version)
+func (d *dialing) sweep(seen func()) error {
+	if !d.isOpenSSH() {
+		return fmt.Errorf("%q may run the commands of several connections in one process", d.conn.ServerVersion())
 	}
 	late := time.AfterFunc(sweepWithin, func() { d.sock.Close() })
 	defer late.Stop()
@@ -66,6 +143,9 @@ func (d *dialing) sweep() error {
 	defer channel.Close()
 	if ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{sweepCommand})); err != nil || !ok {
 		return err
+	}
+	if _, err := channel.Read(make([]byte, 1)); err == nil {
+		seen()
 	}
 	if _, err := io.Copy(io.Discard, channel); err != nil {
 		return err

@@ -1,36 +1,48 @@
 package ssh_test
 
 import (
+	"io"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/brevet-pim/brevet/test/gatewaytest"
 )
 
 // TestNothingIsLeftAtTheTarget: a command that neither prints nor listens, nor takes SIGTERM or, on a
-// terminal, SIGHUP, has ended at the target soon after its grant has. Under root sshd passes on no signal.
+// terminal, SIGHUP, has ended at the target soon after its grant has; so has what a terminal's shell has in
+// the background. Under root sshd passes on no signal. Nothing else at the target is touched.
 func TestNothingIsLeftAtTheTarget(t *testing.T) {
 	w := gatewaytest.Start(t, gatewaytest.Options{})
 	id := w.Plane.Grant("bob", "web-root", time.Hour)
+	_, erin := gatewaytest.NewKey()
+	w.Plane.Enrol("erin", erin.PublicKey())
+	w.Plane.Grant("erin", "web-root", time.Hour)
 	dir, err := os.MkdirTemp("", "brevet-sweep-") // the login writes there
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+
 	commands := map[string]string{
 		"deaf":     `trap "" TERM; ` + running(dir, "deaf") + `sleep 1000; true`,
 		"quiet":    running(dir, "quiet") + `exec sleep 1000`,
 		"terminal": `trap "" TERM HUP; ` + running(dir, "terminal") + `sleep 1000; true`,
+		"apart":    `setsid sh -c '` + running(dir, "apart") + `exec sleep 1000' & wait`,
 	}
 	for name, command := range commands {
 		s, err := connect(t, w).NewSession()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name == "terminal" {
+		if name == "terminal" || name == "apart" {
 			if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -39,17 +51,78 @@ func TestNothingIsLeftAtTheTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all := func(is bool) bool {
-		for name := range commands {
-			if alive(dir, name) != is {
-				return false
-			}
+	types(t, connect(t, w),
+		"nohup sh -c '"+running(dir, "nohup")+"exec sleep 1000' >"+dir+"/out 2>&1 &",
+		"sh -c '"+running(dir, "disowned")+`trap "" TERM HUP; while :; do sleep 1; done' & disown $! || true`,
+		"setsid sh -c '"+daemon(dir, "daemon")+"'")
+	types(t, connect(t, w, func(c *gossh.ClientConfig) { c.Auth = []gossh.AuthMethod{gossh.PublicKeys(erin)} }),
+		running(dir, "her-shell"),
+		"nohup sh -c '"+running(dir, "hers")+"exec sleep 1000' >"+dir+"/out 2>&1 &")
+	for name, script := range map[string]string{
+		"beside": running(dir, "beside") + "exec sleep 1000", // a child of this process, in a session of its own
+		"orphan": daemon(dir, "orphan"),                      // a child of process 1
+	} {
+		beside := exec.Command("setsid", "sh", "-c", script)
+		if err := beside.Start(); err != nil {
+			t.Fatal(err)
 		}
-		return true
+		go func() { _ = beside.Wait() }()
+		t.Cleanup(func() { _ = exec.Command("sh", "-c", "kill $(cat "+filepath.Join(dir, name)+")").Run() })
 	}
-	eventually(t, "all run", func() bool { return all(true) })
-	w.Gateway.EndGrant(limited(t), id, "drill")
-	eventually(t, "all have ended", func() bool { return all(false) })
+	t.Cleanup(func() {
+		_ = exec.Command("sh", "-c", "cd "+dir+" && kill -9 $(cat daemon nohup disowned hers apart)").Run()
+	})
+
+	// A daemon was handed over to process 1 before the end: it may be a service that somebody is to have.
+	spared := []string{"her-shell", "hers", "beside", "orphan", "daemon"}
+	ended := append(slices.Collect(maps.Keys(commands)), "nohup", "disowned")
+	all := func(names []string, is bool) func() bool {
+		return func() bool {
+			return !slices.ContainsFunc(names, func(name string) bool { return alive(dir, name) != is })
+		}
+	}
+	eventually(t, "all run", all(append(spared, ended...), true))
+	start := time.Now()
+	if closed := w.Gateway.EndGrant(limited(t), id, "drill"); !closed.All || time.Since(start) > 3*time.Second {
+		t.Errorf("the sessions were closed after %v: %+v", time.Since(start), closed)
+	}
+	eventually(t, "all have ended", all(ended, false))
+	time.Sleep(time.Second) // for what should not happen
+	if !all(spared, true)() {
+		for _, name := range spared {
+			t.Logf("%s lives: %v", name, alive(dir, name))
+		}
+		t.Error("somebody else's process was ended")
+	}
+}
+
+// types has a login shell on a terminal run these lines.
+func types(t *testing.T, c *gossh.Client, lines ...string) {
+	t.Helper()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if _, err := io.WriteString(keys, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// daemon is a command that leaves a child to process 1.
+func daemon(dir, name string) string {
+	return `sh -c "` + strings.ReplaceAll(running(dir, name), "$", `\$`) + `exec sleep 1000" >/dev/null 2>&1 &`
 }
 
 // running is what a command begins with that tells its process.
@@ -72,7 +145,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(time.Minute)
+	late := time.After(15 * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:
