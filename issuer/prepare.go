@@ -34,14 +34,14 @@ func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement
 		return none, err
 	}
 	request := b.Request.Statement.ID()
-	st, err := i.state.standingOf(ctx, request)
+	at, err := i.state.placeOf(ctx, request)
 	switch {
 	case err != nil:
 		return none, err
-	case st.spent != nowhere:
-		return none, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], st.spent).WithHint("ask again")
+	case at.spent != nowhere:
+		return none, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], at.spent).WithHint("ask again")
 	}
-	ev, end, err := i.evidence(ctx, b, st.index, k.head.Size)
+	ev, end, err := i.evidence(ctx, b, at.index, k.head.Size)
 	if err != nil {
 		return none, err
 	}
@@ -85,14 +85,14 @@ func (i *Issuer) evidence(ctx context.Context, b *proof.Bundle, place, size int6
 			first = false
 			return place
 		}
-		index, err := i.state.placeOf(ctx, r.Statement.ID())
+		at, err := i.state.placeOf(ctx, r.Statement.ID())
 		switch {
 		case err != nil:
 			problem = err
-		case index == nowhere || index >= size:
+		case at.index == nowhere || at.index >= size:
 			problem = brevet.Errorf(brevet.Conflict, "the issuer has not seen this approval in the log")
 		}
-		return index
+		return at.index
 	})
 	if err != nil {
 		return proof.Evidence{}, 0, err

@@ -175,15 +175,15 @@ func (s *state) row(ctx context.Context, query string, args ...any) *sql.Row {
 	return s.reads.QueryRowContext(context.WithoutCancel(ctx), query, args...)
 }
 
-// placeOf returns where the approval stands.
-func (s *state) placeOf(ctx context.Context, id statement.ID) (int64, error) {
+// placeOf returns where the request or the approval stands.
+func (s *state) placeOf(ctx context.Context, id statement.ID) (place, error) {
 	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
 	known := place{index: nowhere, spent: nowhere}
-	err := s.row(ctx, "select idx from places where statement = $1", bytesOf(string(id))).Scan(&known.index)
+	err := s.row(ctx, "select idx, spent, body from places where statement = $1", bytesOf(string(id))).Scan(&known.index, &known.spent, &known.body)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nowhere, failed(err)
+		return place{}, failed(err)
 	}
-	return coming.before(id, known).index, nil
+	return coming.before(id, known), nil
 }
 
 // standing is how a request stands: where, and what was given for it, if anything.

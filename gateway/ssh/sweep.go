@@ -21,7 +21,8 @@ import (
 
 // sweepCommand ends the other commands that sshd runs for this connection and all that is in a session
 // (setsid) which one of them or a descendant leads, or was seen to lead. It prints a line once it has seen what
-// there is, and a second later begins to end what did not go by itself. Login shells of every kind can exec.
+// there is, and begins with what did not go by itself after as many seconds as is its argument. Login shells of
+// every kind can exec.
 //
 // When the connection is lost just before it runs, its parent is no longer that process but whoever adopts
 // orphans: process 1 as a rule, whose other children are all that the host does (and which is itself an
@@ -36,10 +37,10 @@ const sweepCommand = `exec /bin/sh -c '` +
 	`ours() { if [ -r "/proc/$PPID/comm" ]; then read -r name <"/proc/$PPID/comm"; else name=$(ps -o comm= -p "$PPID"); fi; ` +
 	`case $PPID:$name in 1:*) return 1;; *:sshd*|*/sshd*) return 0;; esac; return 1; }; ` +
 	// Where ps knows no sessions, groups take their place: the children of sshd lead one each.
-	`list() { ps -A -o pid= -o ppid= -o pgid= -o sid= 2>/dev/null || ps -A -o pid= -o ppid= -o pgid=; }; ` +
-	// Only lines of numbers are kept, as pid:parent:group:session, and no group that kill reads as "all" or "mine".
-	`numbers() { while read -r p parent group sid; do sid=${sid:-$group}; ` +
-	`[ "$p" -gt 1 ] && [ "$parent" -ge 0 ] && [ "$group" -gt 1 ] && [ "$sid" -gt 1 ] && echo "$p:$parent:$group:$sid"; done 2>/dev/null; }; ` +
+	`list() { ps -A -o pid= -o ppid= -o pgid= -o sid= -o stat= 2>/dev/null || ps -A -o pid= -o ppid= -o pgid=; }; ` +
+	// Only lines of numbers are kept, as pid:parent:group:session. What has ended and waits for its parent to see that is in no group.
+	`numbers() { while read -r p parent group sid state; do sid=${sid:-$group}; case $state in Z*) group=0;; esac; ` +
+	`[ "$p" -gt 1 ] && [ "$parent" -ge 0 ] && [ "$group" -ge 0 ] && [ "$sid" -ge 0 ] && echo "$p:$parent:$group:$sid"; done 2>/dev/null; }; ` +
 	`split() { p=${1%%:*}; sid=${1##*:}; group=${1#*:}; parent=${group%%:*}; group=${group#*:}; group=${group%%:*}; }; ` +
 	// look sets sessions to those that are ours, and left to the process groups in them.
 	`sessions=; look() { ours || return 1; all=$(list) || return 1; all=$(echo "$all" | numbers); ` +
@@ -47,12 +48,13 @@ const sweepCommand = `exec /bin/sh -c '` +
 	`if [ "$p" = $$ ]; then [ "$parent" = "$PPID" ] && still=yes; continue; fi; ` +
 	`case $tree in *" $p "*) continue;; *" $parent "*) tree="$tree$p "; [ "$p" = "$sid" ] && sessions="$sessions $p";; esac; done; done; ` +
 	`[ "$still" ] || return 1; known=" $sessions "; sessions=; left=; for one in $all; do split "$one"; ` +
+	`[ "$group" -gt 1 ] || continue; ` + // kill reads the others as "all" and "mine"
 	`case $known in *" $sid "*) ;; *) continue;; esac; ` +
 	`case " $sessions " in *" $sid "*) ;; *) sessions="$sessions $sid";; esac; ` +
 	`case " $left " in *" $group "*) ;; *) left="$left $group";; esac; done; }; ` +
-	`look || exit 1; echo seen; sleep 1; ` +
+	`look || exit 1; echo seen; sleep "$1"; ` +
 	`for signal in TERM KILL KILL; do look || exit 1; [ "$left" ] || exit 0; ` +
-	`for group in $left; do kill -s $signal -- "-$group"; done; sleep 1; done; exit 1'`
+	`for group in $left; do kill -s $signal -- "-$group"; done; sleep 1; done; exit 1' sweep`
 
 const (
 	lookWithin  = time.Second     // for the target to see what is there, before a terminal is hung up in any case
@@ -71,7 +73,7 @@ type sweep struct {
 func (s *session) endAtTarget(over bool) {
 	var why error
 	if over && s.terminal && s.person.target.isOpenSSH() {
-		w := s.person.sweep()
+		w := s.person.sweep(sweepAfter)
 		within(w.seen, lookWithin)
 		s.hangUpTarget()
 		<-w.done
@@ -82,7 +84,7 @@ func (s *session) endAtTarget(over bool) {
 		return
 	}
 	if !within(s.left, sweepAfter) { // and has a place free, if sessions held all of them
-		w := s.person.sweep()
+		w := s.person.sweep(0)
 		<-w.done
 		why = w.err
 	}
@@ -97,8 +99,8 @@ func (s *session) hangUpTarget() {
 	s.up.Close()
 }
 
-// sweep begins one, unless there is one that runs or has done its work.
-func (p *person) sweep() *sweep {
+// sweep begins one that leaves the processes a while to go by themselves, unless one runs or has done its work.
+func (p *person) sweep(while time.Duration) *sweep {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.swept; w != nil && !w.failed() {
@@ -110,7 +112,7 @@ func (p *person) sweep() *sweep {
 		defer close(w.done)
 		seen := sync.OnceFunc(func() { close(w.seen) })
 		defer seen()
-		w.err = p.target.sweep(seen)
+		w.err = p.target.sweep(while, seen)
 	})
 	return w
 }
@@ -130,7 +132,7 @@ func (d *dialing) isOpenSSH() bool {
 
 // sweep runs sweepCommand, at an OpenSSH: others may have no process for each connection. A target that
 // does not do it in time loses the connection.
-func (d *dialing) sweep(seen func()) error {
+func (d *dialing) sweep(while time.Duration, seen func()) error {
 	if !d.isOpenSSH() {
 		return fmt.Errorf("%q may run the commands of several connections in one process", d.conn.ServerVersion())
 	}
@@ -141,7 +143,8 @@ func (d *dialing) sweep(seen func()) error {
 		return err
 	}
 	defer channel.Close()
-	if ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{sweepCommand})); err != nil || !ok {
+	command := fmt.Sprintf("%s %d", sweepCommand, while/time.Second)
+	if ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{command})); err != nil || !ok {
 		return err
 	}
 	if _, err := channel.Read(make([]byte, 1)); err == nil {
