@@ -11,9 +11,9 @@ import (
 )
 
 // sshd hangs up a terminal when its channel closes, which a command may be deaf to, and leaves one that has
-// none running. It can be asked to send that a signal, and does not for root (session_signal_req in OpenSSH's session.c: it
-// "requires privilege separation"). So after the end of a grant, what does not go by itself is ended by
-// a command of Brevet's own, on the same connection, as the same account.
+// none running. It can be asked to send that a signal, and does not for root (session_signal_req in OpenSSH's
+// session.c: it "requires privilege separation"). So after the end of a grant, what does not go by itself is
+// ended by a command of Brevet's own, on the same connection, as the same account.
 //
 // What a terminal's shell leaves in the background (nohup, disown) becomes a child of process 1 when the shell
 // is hung up, and nothing tells any more whose it was but the number of its session, the shell's. So
@@ -31,14 +31,16 @@ import (
 // them and may hold line breaks, so none stands in the list of processes.
 //
 // A session's number is given to no other as long as it has a process, and a session that was seen with none is
-// forgotten. One whose leader is not below that sshd is none of ours (sshd's own, for one). What made a session of its own and was left to process 1
-// before the first look is a daemon, perhaps a service that somebody is to have: it stays.
+// forgotten; the numbers of a host would have to go round between two looks, a second apart. A session whose
+// leader was not seen below that sshd is none of ours (sshd's own, for one). What made a session of its own
+// and was left to process 1 before the first look is a daemon, perhaps a service that somebody is to have: it stays.
 const sweepCommand = `exec /bin/sh -c '` +
 	`ours() { if [ -r "/proc/$PPID/comm" ]; then read -r name <"/proc/$PPID/comm"; else name=$(ps -o comm= -p "$PPID"); fi; ` +
 	`case $PPID:$name in 1:*) return 1;; *:sshd*|*/sshd*) return 0;; esac; return 1; }; ` +
 	// Where ps knows no sessions, groups take their place: the children of sshd lead one each.
 	`list() { ps -A -o pid= -o ppid= -o pgid= -o sid= -o stat= 2>/dev/null || ps -A -o pid= -o ppid= -o pgid=; }; ` +
-	// Only lines of numbers are kept, as pid:parent:group:session. What has ended and waits for its parent to see that is in no group.
+	// Only lines of numbers are kept, as pid:parent:group:session. What has ended, and waits for its parent to
+	// see that, is in no group.
 	`numbers() { while read -r p parent group sid state; do sid=${sid:-$group}; case $state in Z*) group=0;; esac; ` +
 	`[ "$p" -gt 1 ] && [ "$parent" -ge 0 ] && [ "$group" -ge 0 ] && [ "$sid" -ge 0 ] && echo "$p:$parent:$group:$sid"; done 2>/dev/null; }; ` +
 	`split() { p=${1%%:*}; sid=${1##*:}; group=${1#*:}; parent=${group%%:*}; group=${group#*:}; group=${group%%:*}; }; ` +
