@@ -14,7 +14,8 @@ import (
 )
 
 // Approve takes in the caller's signed yes to one exact request, and issues if it was the last
-// that was missing. Taken in twice, it is one approval. A yes that may not be is an event.
+// that was missing. Taken in twice, it is one approval. A yes that may not be is an event, if it is to a
+// request that people are to answer.
 func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (RequestView, error) {
 	envelope, said, wrong := parse[statement.Approval](raw)
 	switch {
@@ -35,7 +36,7 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 	case wrong != nil:
 		return RequestView{}, wrong
 	case !seen:
-		return RequestView{}, hidden("request", string(said.Request))
+		return RequestView{}, unanswerable(said.Request)
 	}
 	if answered, err := s.answered(q, r, string(envelope.ID())); err != nil || answered {
 		return s.orView(ctx, r, err)
@@ -97,6 +98,13 @@ func (s *Spine) orView(ctx context.Context, r brevet.Request, err error) (Reques
 		return RequestView{}, err
 	}
 	return s.viewOf(ctx, r)
+}
+
+// unanswerable says that there is no request with the statement, that the caller may not see it, or that
+// nobody need have answered it.
+func unanswerable(id statement.ID) error {
+	return brevet.Errorf(brevet.NotFound, "there is no request with the statement %s that waits for an answer", brevet.Quote(string(id))).
+		WithHint("it was granted as it was asked for, or you may not see it; brevet requests shows what you may")
 }
 
 // notOpen says why a request can no longer be answered.
@@ -191,7 +199,7 @@ func (s *Spine) Refuse(ctx context.Context, by brevet.Caller, raw []byte) (Reque
 		return RequestView{}, err
 	}
 	if err != nil || !v.seesRequest(by, r) {
-		return RequestView{}, hidden("request", rev.Subject)
+		return RequestView{}, unanswerable(statement.ID(rev.Subject))
 	}
 	if err := v.mayRefuse(by, r); err != nil {
 		return RequestView{}, err

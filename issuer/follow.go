@@ -50,7 +50,7 @@ func (i *Issuer) Follow(ctx context.Context, feed Feed) (cosigned []byte, err er
 	if feed.From != before.head.Size {
 		return nil, brevet.Errorf(brevet.Conflict, "the issuer has followed %d events, and was told what comes after %d", before.head.Size, feed.From)
 	}
-	next, entries, err := i.examine(before, feed)
+	next, entries, err := i.examine(ctx, before, feed)
 	if err != nil {
 		i.alarm(ctx, err)
 		return nil, err
@@ -118,7 +118,7 @@ func (i *Issuer) alarm(ctx context.Context, err error) {
 }
 
 // examine checks the feed and returns what is known after it.
-func (i *Issuer) examine(before known, feed Feed) (known, []proof.Entry, error) {
+func (i *Issuer) examine(ctx context.Context, before known, feed Feed) (known, []proof.Entry, error) {
 	head, err := audit.Replay(before.head, feed.Leaves)
 	if err != nil {
 		return known{}, nil, err
@@ -141,22 +141,33 @@ func (i *Issuer) examine(before known, feed Feed) (known, []proof.Entry, error) 
 	if before.state == nil || next.Roster != before.state.Roster {
 		unfit = i.unfit(next)
 	}
-	return known{state: next, head: head, forgotten: i.forgotten(before, feed), unfit: unfit}, entries, nil
+	forgotten, err := i.forgotten(ctx, before, feed)
+	if err != nil {
+		return known{}, nil, err
+	}
+	return known{state: next, head: head, forgotten: forgotten, unfit: unfit}, entries, nil
 }
 
 // forgotten returns the place of the last grant in the log that the issuer does not remember: then its state
 // was put back to before it, and it may have given by any intent up to there.
-func (i *Issuer) forgotten(before known, feed Feed) int64 {
+func (i *Issuer) forgotten(ctx context.Context, before known, feed Feed) (int64, error) {
 	last := before.forgotten
 	for n, leaf := range feed.Leaves {
 		if leaf.Kind != string(statement.KindGrant) {
 			continue
 		}
-		if _, remembered := i.state.gave.Recall(statement.ID(leaf.Subject)); !remembered {
+		if _, remembered := i.state.gave.Recall(statement.ID(leaf.Subject)); remembered {
+			continue
+		}
+		gave, err := i.state.gaveBefore(ctx, statement.ID(leaf.Subject))
+		if err != nil {
+			return nowhere, err
+		}
+		if !gave {
 			last = feed.From + int64(n)
 		}
 	}
-	return last
+	return last, nil
 }
 
 func (i *Issuer) extend(s *proof.State, manifests map[string][]byte, entries []proof.Entry) (*proof.State, error) {

@@ -43,7 +43,7 @@ func FuzzFollow(f *testing.F) {
 			feed.Entries = nil
 		}
 		same := slices.Equal(feed.Leaves, good.Leaves) && string(feed.Checkpoint) == string(good.Checkpoint) && len(feed.Entries) == len(good.Entries)
-		if _, _, err := w.issuer.examine(before, feed); (err == nil) != same {
+		if _, _, err := w.issuer.examine(t.Context(), before, feed); (err == nil) != same {
 			t.Fatalf("changed %v, and got %v", !same, err)
 		}
 	})

@@ -3,6 +3,7 @@ package issuer
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"math"
 	"strings"
 	"sync"
@@ -502,7 +503,7 @@ func TestNothingIsGivenByALogThatIsNotKept(t *testing.T) {
 	leaf := w.appendIntent(intent)
 	f := w.feed()
 	before := w.issuer.knows()
-	next, entries, err := w.issuer.examine(before, f)
+	next, entries, err := w.issuer.examine(t.Context(), before, f)
 	if err != nil || len(entries) > 0 {
 		t.Fatal(entries, err)
 	}
@@ -515,4 +516,35 @@ func TestNothingIsGivenByALogThatIsNotKept(t *testing.T) {
 	w.issuer.learn(before)
 	w.follow()
 	w.issue(intent, leaf, bundle)
+}
+
+// TestALateGrantIsRemembered has an intent used after many that the log has behind it, and the issuer restarted
+// before the log has its grant.
+func TestALateGrantIsRemembered(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	request, approval := w.agreed()
+	bundle := w.Bundle(request, approval)
+	intent := w.prepare(bundle)
+	leaf := w.logIntent(intent)
+	err := w.issuer.state.write(t.Context(), "issue", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `with recursive later(i) as (select 1 union all select i + 1 from later where i < $1)
+			insert into grants (spent, request, intent, id, statement, envelope, certificate, ends, keys)
+			select 1000000 + i, randomblob(32), randomblob(32), 'grt_' || i, randomblob(32), x'00', x'00', $2, '[]' from later`,
+			maxGave, w.Now.Add(time.Hour).UnixMicro())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := w.issue(intent, leaf, bundle)
+	w.reopen()
+	e, err := statement.Parse(given.Grant.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := w.Append(e)
+	w.follow()
+	if w.issuer.knows().forgotten == logged.Index {
+		t.Error("the issuer has the grant in its state, and believes that it was put back")
+	}
 }

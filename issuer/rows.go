@@ -170,16 +170,11 @@ func (c *coming) before(id statement.ID, known place) place {
 	return known
 }
 
-// row reads one row, to its end: a context that can end costs a goroutine each time.
-func (s *state) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return s.reads.QueryRowContext(context.WithoutCancel(ctx), query, args...)
-}
-
 // placeOf returns where the request or the approval stands.
 func (s *state) placeOf(ctx context.Context, id statement.ID) (place, error) {
 	coming := s.coming.Load() // first: what leaves it meanwhile is in the database
 	known := place{index: nowhere, spent: nowhere}
-	err := s.row(ctx, "select idx, spent, body from places where statement = $1", bytesOf(string(id))).Scan(&known.index, &known.spent, &known.body)
+	err := s.reads.QueryRowContext(ctx, "select idx, spent, body from places where statement = $1", bytesOf(string(id))).Scan(&known.index, &known.spent, &known.body)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return place{}, failed(err)
 	}
@@ -192,8 +187,16 @@ type standing struct {
 	given *given
 }
 
-// standingSoon returns how a request stands of which nothing is known but what is coming, as if the database
-// had nothing: whoever writes by it finds out whether that is so (making.write). Else it looks there.
+// gaveBefore reports whether a grant that is not among the last ones is in the database: one whose intent was
+// used late, before a restart. It walks through all that was given, and is as good as never asked.
+func (s *state) gaveBefore(ctx context.Context, id statement.ID) (bool, error) {
+	var found bool
+	err := s.reads.QueryRowContext(ctx, "select exists (select 1 from grants where statement = $1)", bytesOf(string(id))).Scan(&found)
+	return found, failed(err)
+}
+
+// standingSoon returns how a request stands, as if the database had nothing of it if all is coming. So it never
+// returns a grant that was given before: making.write finds that, or other places, and keeps nothing then.
 func (s *state) standingSoon(ctx context.Context, request statement.ID) (standing, error) {
 	if c := s.coming.Load(); c != nil {
 		if at := (*c)[request]; at != nil && at.index != nowhere && at.spent != nowhere {
@@ -210,7 +213,7 @@ func (s *state) standingOf(ctx context.Context, request statement.ID) (standing,
 	var index, spent sql.NullInt64
 	var g given
 	var keys []byte
-	err := s.row(ctx, `select p.idx, p.spent, p.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
+	err := s.reads.QueryRowContext(ctx, `select p.idx, p.spent, p.body, g.intent, g.envelope, g.certificate, g.keys from (select $1 as id) as r
 		left join places p on p.statement = r.id left join grants g on g.spent = p.spent`,
 		bytesOf(string(request))).Scan(&index, &spent, &known.body, &g.intent, &g.envelope, &g.certificate, &keys)
 	if err != nil {

@@ -30,8 +30,8 @@ type state struct {
 
 	queue  chan *write
 	coming atomic.Pointer[coming]
-	// gave are the last grants that were given, by the ids of their statements. They are followed in the
-	// log a moment later, or after a restart, and nothing else is given in between.
+	// gave are the last grants that were given, by the ids of their statements, after a restart those of the
+	// last intents. They are followed in the log a moment later.
 	gave    proof.Recent[statement.ID, struct{}]
 	tidied  time.Time     // the writer's: when old grants were last forgotten
 	stop    chan struct{} // closed by close
@@ -141,7 +141,9 @@ func (s *state) checkWhole(ctx context.Context, path string) error {
 	case err != nil:
 	case version > schemaVersion:
 		return brevet.Errorf(brevet.Conflict, "%s was written by a newer Brevet", brevet.Quote(path)).WithHint("run that one")
-	case version != schemaVersion:
+	case version != 0 && version != schemaVersion:
+		return brevet.Errorf(brevet.Conflict, "%s was written by an older Brevet, whose state this one does not read", brevet.Quote(path)).WithHint("run that one, or found the organisation anew: before version 0.1 nothing is taken over")
+	case version == 0:
 		return brevet.Errorf(brevet.Refused, "%s is unfinished", brevet.Quote(path)).WithHint("move the issuer's folder away and run brevet init again")
 	case verdict != "ok":
 		err = errors.New(verdict)

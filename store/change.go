@@ -43,23 +43,23 @@ type Tx struct{ Query }
 // Unavailable: then nothing was changed, and the next Change finds out by itself whether it
 // has come back. Events that go back in time are given the time of the last one.
 func (s *Store) Change(ctx context.Context, fn func(*Tx) ([]brevet.Event, error)) (Commit, error) {
-	return s.change(&change{ctx: ctx, fn: func(t *Tx) ([]draft, error) {
+	return s.change(&change{ctx: ctx, fn: func(t *Tx) ([]pending, error) {
 		events, err := fn(t)
 		if err != nil {
 			return nil, err
 		}
-		return drafts(events)
+		return prepared(events)
 	}})
 }
 
 // ChangeSaying is a Change whose events are known before. They are written out here and not by the
 // writer, for whom all others wait.
 func (s *Store) ChangeSaying(ctx context.Context, events []brevet.Event, fn func(*Tx) error) (Commit, error) {
-	said, err := drafts(events)
+	said, err := prepared(events)
 	if err != nil {
 		return Commit{}, err
 	}
-	return s.change(&change{ctx: ctx, fn: func(t *Tx) ([]draft, error) { return said, fn(t) }})
+	return s.change(&change{ctx: ctx, fn: func(t *Tx) ([]pending, error) { return said, fn(t) }})
 }
 
 func (s *Store) change(c *change) (Commit, error) {
@@ -88,7 +88,7 @@ func givenUp(ctx context.Context) error {
 // until done is closed.
 type change struct {
 	ctx      context.Context
-	fn       func(*Tx) ([]draft, error)
+	fn       func(*Tx) ([]pending, error)
 	done     chan struct{}
 	settled  bool // it has failed for a reason of its own, in this try
 	commit   Commit
@@ -304,7 +304,7 @@ func (s *Store) attempt(ctx context.Context, tx *sql.Tx, log *openLog, c *change
 }
 
 // guard runs fn, and keeps its panic for the caller of Change: it must not end the writer.
-func guard(c *change, tx *Tx) (events []draft, err error) {
+func guard(c *change, tx *Tx) (events []pending, err error) {
 	returned := false
 	defer func() {
 		if returned {

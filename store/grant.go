@@ -52,9 +52,7 @@ func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
 		w.text = append(w.text, "state in "+notEnded)
 	}
 	if f.Person != "" {
-		// A grant is its request's (brevet.RequestID.Grant), and those have an index of persons.
 		w.add("person = ", f.Person)
-		w.text = append(w.text, "id in (select 'grt_' || substr(id, 5) from requests where person = "+w.arg(f.Person)+")")
 	}
 	if f.Role != "" {
 		w.add("role = ", f.Role)

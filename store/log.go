@@ -179,13 +179,13 @@ func (d dialect) maxRows() int {
 }
 
 // append writes the events as the next leaves of the log, and returns their bodies.
-func (l *openLog) append(events []draft) ([]Body, error) {
+func (l *openLog) append(events []pending) ([]Body, error) {
 	end := l.tip
 	bodies := make([]Body, 0, len(events))
 	for part := range slices.Chunk(events, l.dialect.maxRows()) {
 		var rows []any
-		for _, d := range part {
-			row, body, err := end.add(d)
+		for _, p := range part {
+			row, body, err := end.add(p)
 			if err != nil {
 				return nil, err
 			}
@@ -207,8 +207,8 @@ func (l *openLog) insert(n int, rows []any) error {
 	return err
 }
 
-// draft is an event of which all is written that can be before its place in the log is known.
-type draft struct {
+// pending is an event of which all is written that can be before its place in the log is known.
+type pending struct {
 	kind      string
 	subject   string
 	statement []byte
@@ -217,18 +217,18 @@ type draft struct {
 	salt      [audit.SaltSize]byte
 }
 
-func drafts(events []brevet.Event) ([]draft, error) {
-	all := make([]draft, len(events))
+func prepared(events []brevet.Event) ([]pending, error) {
+	all := make([]pending, len(events))
 	for i, e := range events {
 		var err error
-		if all[i], err = newDraft(e); err != nil {
+		if all[i], err = prepare(e); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-func newDraft(e brevet.Event) (draft, error) {
+func prepare(e brevet.Event) (pending, error) {
 	if e.ID == "" {
 		e.ID = brevet.NewEventID(e.At)
 	}
@@ -238,34 +238,34 @@ func newDraft(e brevet.Event) (draft, error) {
 	if e.Request == "" && e.Grant != "" {
 		e.Request = e.Grant.Request()
 	}
-	d := draft{kind: e.Kind, subject: e.Subject, statement: e.Statement, fields: audit.FieldsOf(e)}
+	p := pending{kind: e.Kind, subject: e.Subject, statement: e.Statement, fields: audit.FieldsOf(e)}
 	if err := (audit.Leaf{Kind: e.Kind, Subject: e.Subject}).Check(); err != nil {
-		return draft{}, err
+		return pending{}, err
 	}
-	rand.Read(d.salt[:]) // never fails (crypto/rand, Go 1.24)
+	rand.Read(p.salt[:]) // never fails (crypto/rand, Go 1.24)
 	var err error
-	d.body, err = audit.NewDraft(e)
-	return d, err
+	p.body, err = audit.NewDraft(e)
+	return p, err
 }
 
 // add makes the event the next leaf and returns its row, in the order of eventColumns, and its body. The
 // order of the log rules over clocks.
-func (t *tip) add(d draft) ([]any, Body, error) {
-	f := d.fields
+func (t *tip) add(p pending) ([]any, Body, error) {
+	f := p.fields
 	if f.At.Before(t.at) {
 		f.At = t.at
 	}
-	body, err := d.body.At(f.At)
+	body, err := p.body.At(f.At)
 	if err != nil {
 		return nil, Body{}, err
 	}
-	leaf := audit.Leaf{Kind: d.kind, Subject: d.subject, Body: audit.BodyHash(d.salt, body)}
+	leaf := audit.Leaf{Kind: p.kind, Subject: p.subject, Body: audit.BodyHash(p.salt, body)}
 	index := t.tree.Size
 	var completed []tlog.Hash
 	t.tree, completed = t.tree.Append(leaf.Hash())
 	t.at, t.last, t.news = f.At, f.ID, append(t.news, leaf)
-	return []any{index, f.ID, d.kind, d.subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
-		leaf.Body[:], joined(completed), d.salt[:], string(body), d.statement}, Body{d.salt[:], body}, nil
+	return []any{index, f.ID, p.kind, p.subject, micros(f.At), f.Actor, f.About, f.Request, f.Grant, f.Session,
+		leaf.Body[:], joined(completed), p.salt[:], string(body), p.statement}, Body{p.salt[:], body}, nil
 }
 
 const eventColumns = "idx, id, kind, subject, at, actor, about, request_id, grant_id, session_id, body_hash, hashes, salt, body, statement"

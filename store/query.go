@@ -77,14 +77,8 @@ func scanAll[T any](q *Query, scan func(scanner) (T, error), query string, args 
 // errNone says that a query that wants one row found none; callers say what is missing.
 var errNone = errors.New("no such row")
 
-// one returns the only row that the query selects, or errNone. On SQLite it is read to its end: a context
-// that can end costs a goroutine each time, as much as finding a row.
+// one returns the only row that the query selects, or errNone.
 func one[T any](q *Query, scan func(scanner) (T, error), query string, args ...any) (T, error) {
-	if q.dialect == onSQLite && q.ctx.Err() == nil {
-		patient := *q
-		patient.ctx = context.WithoutCancel(q.ctx)
-		q = &patient
-	}
 	all, err := list(q, scan, query, args...)
 	if err == nil && len(all) == 0 {
 		err = errNone

@@ -47,7 +47,7 @@ insert into request_states (name) values
 
 create table requests (
 	id        text    primary key,
-	statement text    not null, -- found by its event
+	statement text    not null,
 	state     text    not null references request_states (name),
 	person    text    not null,
 	role      text    not null,
@@ -68,7 +68,7 @@ create table requests (
 ); -- by its key
 create index requests_due    on requests (state, deadline) where state in ('asked', 'waiting', 'ready');
 create index requests_person on requests (person, id);
--- By its statement somebody answers a request: none to which nobody need agree, as most are.
+-- A request is answered by its statement. Those that were granted as they were made are never answered.
 create unique index requests_statement on requests (statement) where (version > 1 or state <> 'granted');
 create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
 
@@ -123,7 +123,8 @@ create table grants (
 	credential        bytea  not null,
 	credential_ends   bigint not null
 ); -- by its key
-create index grants_due on grants (state, ends) where state in ('issuing', 'live', 'ending');
+create index grants_due    on grants (state, ends) where state in ('issuing', 'live', 'ending');
+create index grants_person on grants (person, id);
 
 create table grant_confirmations (
 	grant_id     text   not null references grants (id),
