@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -146,8 +147,12 @@ func (d *dialing) sweep(while time.Duration, seen func()) error {
 	}
 	defer channel.Close()
 	command := fmt.Sprintf("%s %d", sweepCommand, while/time.Second)
-	if ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{command})); err != nil || !ok {
+	ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{command}))
+	if err != nil {
 		return err
+	}
+	if !ok {
+		return errors.New("the target refused the command for it")
 	}
 	if _, err := channel.Read(make([]byte, 1)); err == nil {
 		seen()
