@@ -118,7 +118,7 @@ func stillOpen(r *brevetv1.Request) error {
 	}
 	e := brevet.Errorf(brevet.Conflict, "%s is over: it was %s%s", short(r.GetId()), stateWord(r.GetState()), quoted(r.GetWhy()))
 	if r.GetState() == string(brevet.Granted) {
-		return e.WithHint("brevet revoke %s ends the grant", short(r.GetGrant()))
+		return e.WithHint("brevet revoke %s ends the grant, if it is in force still", short(r.GetGrant()))
 	}
 	return e.WithHint("brevet story %s", short(r.GetId()))
 }

@@ -261,7 +261,9 @@ func (a *app) leftOpen(ctx context.Context, r *brevetv1.Request, err error) erro
 // tellProgress tells of new answers.
 func (a *app) tellProgress(before, now *brevetv1.Request) {
 	for _, yes := range now.GetApprovals()[min(len(before.GetApprovals()), len(now.GetApprovals())):] {
-		a.tell("%s agreed%s%s", yes.GetBy(), narrowed(now, yes), quoted(yes.GetComment()))
+		if yes.GetAgreed() { // a no ends the request, which is told of by its state
+			a.tell("%s agreed%s%s", yes.GetBy(), narrowed(now, yes), quoted(yes.GetComment()))
+		}
 	}
 	if before.GetState() != now.GetState() && now.GetState() == string(brevet.Waiting) {
 		a.tell("%s", pending(now))

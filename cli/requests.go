@@ -86,7 +86,11 @@ const pageSize = 100
 
 // tableOf prints a table, and says so if there is more, or nothing at all.
 func (a *app) tableOf(t show.Table, next, nothing string) error {
-	if len(t.Rows) == 0 {
+	switch {
+	case len(t.Rows) == 0 && next != "":
+		a.tell("Nothing that you may see is among the newest ones; there are more.")
+		return nil
+	case len(t.Rows) == 0:
 		a.tell("%s", nothing)
 		return nil
 	}

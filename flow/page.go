@@ -58,3 +58,35 @@ func everyPage[T any](read func(store.Page) ([]T, error), id func(T) string) ([]
 		}
 	}
 }
+
+// mostPages bounds how many pages are looked through for one that is shown.
+const mostPages = 50
+
+// shown returns a page of what view shows of a list, and where the next one begins, or "" if there is none.
+// What view leaves out takes no place in it. Of a list in which next to nothing is to be shown it may return
+// less than a page, and goes on where it stopped.
+func shown[R, V any](p store.Page, read func(store.Page) ([]R, error), id func(R) string, view func(R) (v V, show bool, err error)) (views []V, next string, err error) {
+	for range mostPages {
+		rows, err := read(p)
+		if err != nil {
+			return nil, "", err
+		}
+		for n, r := range rows {
+			v, show, err := view(r)
+			if err != nil {
+				return nil, "", err
+			}
+			p.After = id(r)
+			if show {
+				views = append(views, v)
+			}
+			if len(views) == p.Size() && (n < len(rows)-1 || len(rows) == p.Size()) {
+				return views, p.After, nil
+			}
+		}
+		if len(rows) < p.Size() {
+			return views, "", nil
+		}
+	}
+	return views, p.After, nil
+}

@@ -177,7 +177,7 @@ type RequestWant struct {
 // Requests lists the requests that the caller may see, newest first. next is where the next page begins, or "".
 func (s *Spine) Requests(ctx context.Context, by brevet.Caller, want RequestWant) (views []RequestView, next string, err error) {
 	v := s.view()
-	f := store.RequestFilter{Newest: true, Page: want.Page}
+	f := store.RequestFilter{States: want.States, Newest: true, Page: want.Page}
 	switch {
 	case want.ForMe:
 		if f.Groups = v.groupsOf(by.Person); len(f.Groups) == 0 {
@@ -186,37 +186,20 @@ func (s *Spine) Requests(ctx context.Context, by brevet.Caller, want RequestWant
 	case want.Mine:
 		f.Person = by.Person
 	}
-	if len(want.States) == 1 {
-		f.State = want.States[0]
-	}
-	err = s.Store.Read(ctx, func(q *store.Query) error {
-		views, next = nil, ""
-		rows, err := q.Requests(f)
-		if err != nil {
-			return err
-		}
-		for _, r := range rows {
-			if len(want.States) > 0 && !slices.Contains(want.States, r.State) || !v.seesRequest(by, r) || want.ForMe && r.Person == by.Person {
-				continue
+	err = s.Store.Read(ctx, func(q *store.Query) (err error) {
+		views, next, err = shown(want.Page, func(p store.Page) ([]brevet.Request, error) {
+			f.Page = p
+			return q.Requests(f)
+		}, func(r brevet.Request) string { return string(r.ID) }, func(r brevet.Request) (view RequestView, show bool, err error) {
+			if !v.seesRequest(by, r) || want.ForMe && r.Person == by.Person {
+				return view, false, nil
 			}
-			view, err := s.requestView(q, v, r)
-			if err != nil {
-				return err
-			}
-			views = append(views, view)
-		}
-		next = nextPage(rows, want.Page, func(r brevet.Request) string { return string(r.ID) })
-		return nil
+			view, err = s.requestView(q, v, r)
+			return view, true, err
+		})
+		return err
 	})
 	return views, next, err
-}
-
-// nextPage returns where the page after the rows begins, or "" if they are the last.
-func nextPage[T any](rows []T, page store.Page, id func(T) string) string {
-	if limit := page.Size(); len(rows) < limit {
-		return ""
-	}
-	return id(rows[len(rows)-1])
 }
 
 // WatchRequest calls tell with the request now and at each change, until it is settled or the caller
@@ -318,35 +301,20 @@ type GrantWant struct {
 // Grants lists the grants that the caller may see, newest first.
 func (s *Spine) Grants(ctx context.Context, by brevet.Caller, want GrantWant) (views []GrantView, next string, err error) {
 	v := s.view()
-	f := store.GrantFilter{Person: want.Person, Newest: true, Page: want.Page}
-	if len(want.States) == 1 {
-		f.State = want.States[0]
-	}
-	err = s.Store.Read(ctx, func(q *store.Query) error {
-		views, next = nil, ""
-		rows, err := q.Grants(f)
-		if err != nil {
-			return err
-		}
-		for _, g := range rows {
-			if len(want.States) > 0 && !slices.Contains(want.States, g.State) {
-				continue
-			}
+	f := store.GrantFilter{States: want.States, Person: want.Person, Newest: true, Page: want.Page}
+	err = s.Store.Read(ctx, func(q *store.Query) (err error) {
+		views, next, err = shown(want.Page, func(p store.Page) ([]brevet.Grant, error) {
+			f.Page = p
+			return q.Grants(f)
+		}, func(g brevet.Grant) string { return string(g.ID) }, func(g brevet.Grant) (view GrantView, show bool, err error) {
 			r, err := q.Request(g.Request)
-			if err != nil {
-				return err
+			if err != nil || !v.seesRequest(by, r) {
+				return view, false, err
 			}
-			if !v.seesRequest(by, r) {
-				continue
-			}
-			view, err := s.grantView(q, g.ID)
-			if err != nil {
-				return err
-			}
-			views = append(views, view)
-		}
-		next = nextPage(rows, want.Page, func(g brevet.Grant) string { return string(g.ID) })
-		return nil
+			view, err = s.grantView(q, g.ID)
+			return view, true, err
+		})
+		return err
 	})
 	return views, next, err
 }
@@ -371,23 +339,15 @@ func (s *Spine) Sessions(ctx context.Context, by brevet.Caller, want SessionWant
 		}
 		f.Grant = g.ID
 	}
-	err = s.Store.Read(ctx, func(q *store.Query) error {
-		views, next = nil, ""
-		rows, err := q.Sessions(f)
-		if err != nil {
-			return err
-		}
-		for _, session := range rows {
+	err = s.Store.Read(ctx, func(q *store.Query) (err error) {
+		views, next, err = shown(want.Page, func(p store.Page) ([]brevet.Session, error) {
+			f.Page = p
+			return q.Sessions(f)
+		}, func(session brevet.Session) string { return string(session.ID) }, func(session brevet.Session) (SessionView, bool, error) {
 			g, err := q.Grant(session.Grant)
-			if err != nil {
-				return err
-			}
-			if v.seesSession(by, session, g) {
-				views = append(views, s.sessionView(session, g.To))
-			}
-		}
-		next = nextPage(rows, want.Page, func(session brevet.Session) string { return string(session.ID) })
-		return nil
+			return s.sessionView(session, g.To), err == nil && v.seesSession(by, session, g), err
+		})
+		return err
 	})
 	return views, next, err
 }

@@ -124,7 +124,12 @@ func ReadEvents(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		in := bufio.NewReaderSize(r, 64<<10)
 		line := make([]byte, len(eventsLine))
-		if _, err := io.ReadFull(in, line); err != nil || string(line) != eventsLine {
+		_, err := io.ReadFull(in, line)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // who was to send it says why not
+			yield(Event{}, err)
+			return
+		}
+		if err != nil || string(line) != eventsLine {
 			yield(Event{}, malformed("this is not a stream of events").Because(err))
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -156,5 +157,15 @@ func TestPlayShowsWhatIsSound(t *testing.T) {
 	}
 	if err := Play(t.Context(), broken{}, events(output(0, "x")), PlayOptions{}); err == nil {
 		t.Error("a terminal that hung up is no error")
+	}
+}
+
+// TestWhoSendsNothingSaysWhy: a refusal in the place of a stream is not taken for a stream that is damaged.
+func TestWhoSendsNothingSaysWhy(t *testing.T) {
+	why := errors.New("you may not")
+	for _, err := range ReadEvents(iotest.ErrReader(why)) {
+		if err != why { // and not a cause of something else
+			t.Errorf("%v", err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,6 +35,7 @@ func (q *Query) FindGrant(ending string) (brevet.Grant, error) {
 // GrantFilter says which grants are wanted. What is empty is not asked for.
 type GrantFilter struct {
 	State  brevet.GrantState
+	States []brevet.GrantState // one of them
 	Person brevet.PersonID
 	Role   brevet.RoleName
 	Holder brevet.MachineID
@@ -50,6 +52,12 @@ func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
 	}
 	if f.Open || f.State != "" && !f.State.Final() { // so that it is found by the index of those
 		w.text = append(w.text, "state in "+notEnded)
+	}
+	if len(f.States) > 0 {
+		w.in("state", names(f.States))
+		if !slices.ContainsFunc(f.States, brevet.GrantState.Final) {
+			w.text = append(w.text, "state in "+notEnded)
+		}
 	}
 	if f.Person != "" {
 		w.add("person = ", f.Person)

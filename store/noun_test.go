@@ -569,3 +569,32 @@ func TestReadSeesOneMoment(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsOpenIsNotHiddenByWhatIsOver: a page of what is open is full of it, however much came after it.
+func TestWhatIsOpenIsNotHiddenByWhatIsOver(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		for n := range 13 {
+			r := request(n)
+			if n > 0 {
+				r.State = brevet.Granted
+			}
+			if err := try(t, s, func(tx *store.Tx) error {
+				if err := tx.AddRequest(r); err != nil || n > 1 {
+					return err
+				}
+				return tx.AddGrant(grantOf(r))
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := s.Query(t.Context())
+		requests, err := q.Requests(store.RequestFilter{States: []brevet.RequestState{brevet.Asked, brevet.Waiting}, Newest: true, Page: store.Page{Limit: 2}})
+		if err != nil || len(requests) != 1 || requests[0].ID != request(0).ID {
+			t.Errorf("%+v, %v", requests, err)
+		}
+		grants, err := q.Grants(store.GrantFilter{States: []brevet.GrantState{brevet.Issuing, brevet.Ended}, Newest: true})
+		if err != nil || len(grants) != 2 {
+			t.Errorf("%+v, %v", grants, err)
+		}
+	})
+}

@@ -45,6 +45,14 @@ func TestEverythingIsFoundByAnIndex(t *testing.T) {
 		"grants due":   func(q *store.Query) error { _, err := q.GrantsDue(time.Now(), 10); return err },
 		"the next end": func(q *store.Query) error { _, err := q.NextEnd(); return err },
 		"live grants":  func(q *store.Query) error { _, err := q.Grants(store.GrantFilter{State: brevet.Live}); return err },
+		"grants in force": func(q *store.Query) error {
+			_, err := q.Grants(store.GrantFilter{States: []brevet.GrantState{brevet.Issuing, brevet.Live, brevet.Ending}, Newest: true})
+			return err
+		},
+		"open requests, newest first": func(q *store.Query) error {
+			_, err := q.Requests(store.RequestFilter{States: []brevet.RequestState{brevet.Asked, brevet.Waiting, brevet.Ready}, Newest: true})
+			return err
+		},
 		"grants of a person": func(q *store.Query) error {
 			_, err := q.Grants(store.GrantFilter{Person: "bob"})
 			return err

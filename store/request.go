@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -42,6 +43,7 @@ func (q *Query) FindRequest(ending string) (brevet.Request, error) {
 // RequestFilter says which requests are wanted. What is empty is not asked for.
 type RequestFilter struct {
 	State  brevet.RequestState
+	States []brevet.RequestState // one of them
 	Person brevet.PersonID
 	Role   brevet.RoleName
 	Groups []brevet.GroupName // only waiting ones that one of these groups may answer
@@ -56,6 +58,12 @@ func (q *Query) Requests(f RequestFilter) ([]brevet.Request, error) {
 	if f.State != "" {
 		w.add("state = ", f.State)
 		if !f.State.Final() { // so that it is found by the index of those
+			w.text = append(w.text, "state in "+open)
+		}
+	}
+	if len(f.States) > 0 {
+		w.in("state", names(f.States))
+		if !slices.ContainsFunc(f.States, brevet.RequestState.Final) {
 			w.text = append(w.text, "state in "+open)
 		}
 	}
