@@ -86,7 +86,7 @@ var acts = []act{
 			Target: "web1", Login: "root", Key: prooftest.Fingerprint(d.t, d.Keys["bob"].Key()), Presence: "none", Source: "192.0.2.7",
 		}))
 	}},
-	{procedure: brevetv1connect.GatewayServiceCreateInlineRequestProcedure, by: "gw-1", kind: "request", then: issued, has: []string{`"Name":"via","Value":"ssh"`}, call: (*day).askInline},
+	{procedure: brevetv1connect.GatewayServiceCreateInlineRequestProcedure, by: "gw-1", kind: "request", then: issued, has: []string{`"via":"ssh"`}, call: (*day).askInline},
 	{procedure: brevetv1connect.GatewayServiceFollowRequestProcedure, call: func(d *day) error {
 		stream, err := d.gateway.FollowRequest(d.t.Context(), &pb.FollowRequestRequest{Id: d.request.GetId()})
 		return first(stream, err)
