@@ -235,6 +235,7 @@ func FuzzRecord(f *testing.F) {
 		f.Add(uint8(i), text, "alice", "bob", false, int64(1764000000123456))
 	}
 	f.Add(uint8(7), "x", "gw1", "gw1", true, int64(1))
+	f.Add(uint8(0), `"time":1764000000123,"time_dt":"2025-11-24T16:00:00.123456Z"`, `"time":1764000000123`, "bob", false, int64(1764000000123456))
 	f.Fuzz(func(t *testing.T, kind uint8, text, actor, about string, machine bool, at int64) {
 		e := full(audit.Kinds[int(kind)%len(audit.Kinds)])
 		e.Message, e.Detail, e.At = text, []string{text}, time.UnixMicro(at)
@@ -249,6 +250,7 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		checkInert(t, body)
+		checkLater(t, e)
 		leaf := audit.Leaf{Kind: e.Kind, Subject: e.Subject, Body: audit.BodyHash([audit.SaltSize]byte{}, body)}
 		fields := audit.FieldsOf(e)
 		var walk audit.Walk
@@ -256,6 +258,27 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%v: %+v in %s", p, fields, body)
 		}
 	})
+}
+
+// checkLater: an event that is told to be later is recorded as if it had been so from the beginning.
+func checkLater(t *testing.T, e brevet.Event) {
+	t.Helper()
+	draft, err := audit.NewDraft(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, later := range []time.Duration{0, time.Microsecond, time.Hour, 1000 * 24 * time.Hour} {
+		moved := e
+		moved.At = e.At.Add(later)
+		want, err := audit.Record(moved)
+		got, problem := draft.At(moved.At)
+		if string(got) != string(want) || (err == nil) != (problem == nil) {
+			t.Errorf("%v later: %s (%v)\nwant %s (%v)", later, got, problem, want, err)
+		}
+	}
+	if _, err := draft.At(e.At.Add(-time.Microsecond)); err == nil {
+		t.Error("an event was moved back in time")
+	}
 }
 
 func BenchmarkRecord(b *testing.B) {

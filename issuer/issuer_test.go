@@ -91,6 +91,7 @@ func TestOpenRefuses(t *testing.T) {
 			os.WriteFile(filepath.Join(w.config.Dir, stateFile), []byte(strings.Repeat("garbage", 1000)), 0o600)
 		}, brevet.Refused, "is damaged"},
 		{"a state of a newer version", func(t *testing.T, w *world) { edit(t, w, fmt.Sprint("pragma user_version = ", schemaVersion+1)) }, brevet.Conflict, "written by a newer Brevet"},
+		{"a state of an older version", func(t *testing.T, w *world) { edit(t, w, fmt.Sprint("pragma user_version = ", schemaVersion-1)) }, brevet.Conflict, "written by an older Brevet"},
 		{"a head that was edited", func(t *testing.T, w *world) {
 			edit(t, w, "update issuer set edge = (select edge from issuer) || zeroblob(32)")
 		}, brevet.Internal, ""},
