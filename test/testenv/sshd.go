@@ -250,6 +250,8 @@ func (h *Host) config(o SSHDOptions) []string {
 		"PidFile none",
 		"PrintMotd no",
 		"LogLevel VERBOSE",
+		// What an account's shell does when it starts is not tested, and may not bear to be killed in the midst.
+		"SetEnv HOME="+h.dir,
 		"MaxStartups 1000", // load tests open many at once
 		"Subsystem sftp internal-sftp",
 	)
