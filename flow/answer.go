@@ -52,7 +52,7 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 		return RequestView{}, err
 	}
 	v = s.view() // which now has the request and the answers before this one
-	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, &s.memory)
+	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, s.Memory)
 	if err == nil {
 		err = s.agree(ctx, by, r, raw, counted)
 	}

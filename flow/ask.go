@@ -58,7 +58,7 @@ func (s *Spine) readRequest(raw []byte) (envelope statement.Envelope, said state
 	if envelope, err = statement.Parse(raw); err != nil {
 		return envelope, said, err
 	}
-	said, err = proof.Open[statement.Request](&s.memory, envelope)
+	said, err = proof.Open[statement.Request](s.Memory, envelope)
 	return envelope, said, err
 }
 
@@ -80,7 +80,7 @@ func (s *Spine) take(ctx context.Context, by brevet.Caller, raw []byte, envelope
 	if err != nil {
 		return RequestView{}, err
 	}
-	weighed, err := v.Weigh(proof.Evidence{Request: proof.Pending(envelope, v.size), Claimed: claimed}, v.size+1, v.now, &s.memory)
+	weighed, err := v.Weigh(proof.Evidence{Request: proof.Pending(envelope, v.size), Claimed: claimed}, v.size+1, v.now, s.Memory)
 	if err != nil {
 		return RequestView{}, err
 	}

@@ -38,6 +38,7 @@ type Spine struct {
 	Recorder   *seal.Identity   // opens recordings for those who may play them
 	Server     brevet.MachineID // this process, in events and leases, and in the roster
 	Signer     statement.Signer // signs what the server notices to be over, by its key of the roster
+	Memory     *proof.Memory    // of statements and signatures that were checked; nil: all are checked each time
 	LogKey     string           // verifier key of the log (golang.org/x/mod/sumdb/note), for whoever keeps checkpoints
 	Clock      func() time.Time
 	Log        *slog.Logger
@@ -45,7 +46,6 @@ type Spine struct {
 	// ever. Roster, catalog and revocations keep theirs for ever.
 	KeepEvents time.Duration
 
-	memory   proof.Memory
 	bells    bells
 	alive    aliveGrants
 	urgent   urgent

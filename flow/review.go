@@ -84,7 +84,7 @@ func (s *Spine) reviewRequest(ctx context.Context, q *store.Query, by brevet.Cal
 		return nil // it lapses, which says more
 	}
 	var why string
-	w, err := v.Weigh(ev.Evidence, v.size, v.now, &s.memory)
+	w, err := v.Weigh(ev.Evidence, v.size, v.now, s.Memory)
 	switch {
 	case brevet.KindOf(err) == brevet.Refused:
 		why, _ = brevet.MessageOf(err)

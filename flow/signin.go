@@ -72,13 +72,7 @@ func (s *Spine) SignOut(ctx context.Context, by brevet.Caller, hash string) erro
 // Token returns whose live token it is, with the key that signed in and the token's end. It must
 // be bound to the client's key, and person and key must still be in force.
 func (s *Spine) Token(ctx context.Context, digest string, client [sha256.Size]byte, now time.Time) (brevet.PersonID, string, time.Time, error) {
-	token, err := s.Store.Query(ctx).Token(digest)
-	if brevet.KindOf(err) == brevet.Unavailable { // taking away must be possible all the same
-		var known bool
-		if token, known = s.signedIn.lately(digest); known {
-			err = nil
-		}
-	}
+	token, err := s.readToken(ctx, digest)
 	if err != nil {
 		return "", "", time.Time{}, err
 	}
@@ -90,14 +84,33 @@ func (s *Spine) Token(ctx context.Context, digest string, client [sha256.Size]by
 	if err != nil || person != token.Person {
 		return "", "", time.Time{}, brevet.Errorf(brevet.Unauthenticated, "your sign-in is over: the key behind it may no longer be used").Because(err)
 	}
-	s.signedIn.seen(token)
 	return token.Person, token.Key, token.ExpiresAt, nil
 }
 
-// signedIn remembers tokens for a little while, for when the database is away.
+// readToken returns the token with the digest, whatever it is worth by now.
+func (s *Spine) readToken(ctx context.Context, digest string) (store.Token, error) {
+	if token, known := s.signedIn.within(digest, justNow); known {
+		return token, nil
+	}
+	ended := s.signedIn.endings()
+	token, err := s.Store.Query(ctx).Token(digest)
+	switch {
+	case err == nil && token.RevokedAt.IsZero():
+		s.signedIn.seen(token, ended)
+	case brevet.KindOf(err) == brevet.Unavailable: // taking away must be possible all the same
+		if token, known := s.signedIn.within(digest, lately); known {
+			return token, nil
+		}
+	}
+	return token, err
+}
+
+// signedIn remembers tokens that nobody had ended when they were read: for a moment, so that who makes
+// many calls costs one read, and for a little while, for when the database is away.
 type signedIn struct {
-	mu     sync.Mutex // guards tokens
+	mu     sync.Mutex // guards what follows
 	tokens map[string]seenToken
+	ended  int // how often somebody has ended tokens
 }
 
 type seenToken struct {
@@ -106,32 +119,48 @@ type seenToken struct {
 }
 
 const (
+	// justNow is for how long what was read is not read again. Whoever ends a token in this process
+	// ends it here too; a hand in the database waits that long.
+	justNow = time.Second
 	// lately is for how long a token that was good is good while the database does not answer.
 	lately = 5 * time.Minute
 	// mostSeen bounds how many tokens are remembered.
 	mostSeen = 10000
 )
 
-func (k *signedIn) seen(token store.Token) {
+// endings is to be asked for before a token is read that is then seen.
+func (k *signedIn) endings() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.ended
+}
+
+// seen remembers a token that was read after so many endings, unless another one may have ended it since.
+func (k *signedIn) seen(token store.Token, ended int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ended != k.ended {
+		return
+	}
 	if k.tokens == nil || len(k.tokens) >= mostSeen {
 		k.tokens = map[string]seenToken{}
 	}
 	k.tokens[token.Hash] = seenToken{token, time.Now()}
 }
 
-func (k *signedIn) lately(hash string) (store.Token, bool) {
+// within returns a token that was seen not longer ago than that.
+func (k *signedIn) within(hash string, ago time.Duration) (store.Token, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	known, ok := k.tokens[hash]
-	return known.Token, ok && time.Since(known.at) < lately
+	return known.Token, ok && time.Since(known.at) < ago
 }
 
 // forget forgets the tokens that somebody has ended.
 func (k *signedIn) forget(ended func(store.Token) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.ended++
 	maps.DeleteFunc(k.tokens, func(_ string, known seenToken) bool { return ended(known.Token) })
 }
 

@@ -39,7 +39,7 @@ type Result struct {
 //
 // Asked again for the same intent it returns the same bytes, also after a crash.
 func (i *Issuer) Issue(ctx context.Context, e statement.Envelope, leaf IntentLeaf, b *proof.Bundle) (Result, error) {
-	said, err := proof.Open[statement.Intent](&i.memory, e)
+	said, err := proof.Open[statement.Intent](&i.made, e)
 	if err != nil {
 		return Result{}, err
 	}
@@ -107,7 +107,7 @@ func (i *Issuer) spends(k known, by place, e statement.Envelope, leaf IntentLeaf
 	case by.spent <= k.forgotten:
 		return refuse("the issuer does not remember all that it gave up to place %d of the log: its state was put back", k.forgotten).WithHint("ask again")
 	}
-	switch m, err := k.state.IssuedBy(e, leaf.Index, &i.memory); {
+	switch m, err := k.state.IssuedBy(e, leaf.Index, &i.made); {
 	case err != nil:
 		return err
 	case m.Name != i.name:
@@ -141,7 +141,7 @@ func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said 
 	}
 	var v *proof.Verdict
 	for _, when := range moments {
-		if v, err = s.Judge(ev, when.at, when.now, &i.memory); err != nil {
+		if v, err = s.Judge(ev, when.at, when.now, i.memory); err != nil {
 			return nil, err
 		}
 		if err := proof.MatchIntent(said, v); err != nil {

@@ -36,6 +36,9 @@ type Config struct {
 	Root  statement.ID     // pinned id of the organisation's first root
 	Clock func() time.Time // nil: time.Now
 	Log   *slog.Logger     // hears of what somebody should look into; nil: nobody does
+	// Memory is of statements and signatures that were checked, by whoever else checks in this process:
+	// only package proof writes to it, and only what it found good. Nil: the issuer's own.
+	Memory *proof.Memory
 }
 
 // Issuer gives certificates. It is safe for use by many at once.
@@ -48,7 +51,8 @@ type Issuer struct {
 	public   map[statement.MachineUse]statement.Key
 	folder   *os.File // locked
 	state    *state
-	memory   proof.Memory
+	memory   *proof.Memory                            // of people's statements
+	made     proof.Memory                             // of its own
 	prepared proof.Recent[statement.ID, *proof.State] // by what the last intents were judged
 	statuses statuses
 
@@ -85,6 +89,9 @@ func Open(ctx context.Context, c Config) (_ *Issuer, err error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
+	if c.Memory == nil {
+		c.Memory = &proof.Memory{}
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +102,7 @@ func Open(ctx context.Context, c Config) (_ *Issuer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Issuer{root: c.Root, log: c.Log, clock: &clock{source: c.Clock}, moved: make(chan struct{})}
+	i := &Issuer{root: c.Root, log: c.Log, clock: &clock{source: c.Clock}, moved: make(chan struct{}), memory: c.Memory}
 	if i.folder, err = lockFolder(c.Dir); err != nil {
 		return nil, err
 	}

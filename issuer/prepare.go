@@ -49,7 +49,7 @@ func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement
 	if err != nil {
 		return none, err
 	}
-	v, err := k.state.Judge(ev, end, now, &i.memory)
+	v, err := k.state.Judge(ev, end, now, i.memory)
 	if err != nil {
 		return none, err
 	}
@@ -62,7 +62,7 @@ func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement
 		return none, err
 	}
 	i.clock.sign(now)
-	i.memory.Made(e, wanted, i.keys.statements.Key())
+	i.made.Made(e, wanted, i.keys.statements.Key())
 	i.prepared.Keep(e.ID(), k.state, maxPrepared)
 	return Signed[statement.Intent]{e, raw, e.ID(), wanted}, nil
 }

@@ -9,7 +9,8 @@ import (
 
 // Memory remembers which statements were opened and which signatures were verified, so that the
 // same ones cost nothing the second time. It remembers what was good only, bounded in number. A nil
-// Memory remembers nothing. It is safe for use by many at once.
+// Memory remembers nothing. It is safe for use by many at once, and may be shared by all that check in one
+// process: what a signature or statement is remembered by is all that went into checking it.
 type Memory struct {
 	presences Recent[[32]byte, brevet.Presence]   // of verified signatures
 	payloads  Recent[[32]byte, statement.Payload] // by the digest of the statement
@@ -44,7 +45,8 @@ func nameOf(digest [32]byte, sig statement.Signature, key statement.Key) [32]byt
 	return sha256.Sum256(b)
 }
 
-// Made takes in a statement that the caller has made and signed with its own key just now.
+// Made takes in, unchecked, a statement that the caller has made and signed with its own key just now.
+// It is for a Memory of the caller's alone.
 func (m *Memory) Made(e statement.Envelope, p statement.Payload, key statement.Key) {
 	digest := e.Digest()
 	m.payloads.Keep(digest, p, mostRemembered)

@@ -26,6 +26,7 @@ import (
 	"github.com/brevet-pim/brevet/flow"
 	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/record"
 	"github.com/brevet-pim/brevet/server/config"
 	"github.com/brevet-pim/brevet/statement"
@@ -110,8 +111,9 @@ func (s *server) open(ctx context.Context) error {
 	}
 	s.tidiedUp = append(s.tidiedUp, s.store.Close)
 	root := statement.ID(s.config.Organisation.Root)
+	checked := &proof.Memory{}
 	s.issuer, err = issuer.Open(ctx, issuer.Config{
-		Dir: filepath.Join(s.Data, issuerDir), Key: sealing, Root: root, Clock: time.Now, Log: s.log,
+		Dir: filepath.Join(s.Data, issuerDir), Key: sealing, Root: root, Clock: time.Now, Log: s.log, Memory: checked,
 	})
 	if err != nil {
 		return lost(err)
@@ -134,6 +136,7 @@ func (s *server) open(ctx context.Context) error {
 		Recorder:   recorder,
 		Server:     serverName,
 		Signer:     notices,
+		Memory:     checked,
 		LogKey:     signer.Key(),
 		Clock:      time.Now,
 		Log:        s.log,

@@ -12,6 +12,7 @@ import (
 	"github.com/brevet-pim/brevet/flow"
 	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/proof/prooftest"
 	"github.com/brevet-pim/brevet/record"
 	"github.com/brevet-pim/brevet/seal"
@@ -40,12 +41,13 @@ func newSpine(b *bench) *spine {
 	b.must(err)
 	b.Cleanup(func() { log.Close() })
 	writeLog(b, org, log)
-	opened, err := issuer.Open(b.ctx, issuer.Config{Dir: dir, Key: key, Root: org.Root})
+	checked := &proof.Memory{}
+	opened, err := issuer.Open(b.ctx, issuer.Config{Dir: dir, Key: key, Root: org.Root, Memory: checked})
 	b.must(err)
 	b.Cleanup(func() { opened.Close() })
 	s := &flow.Spine{
 		Store: log, Issuer: opened, Root: org.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(dir), "recordings")},
-		Recorder: recorder, Server: prooftest.LogName, Signer: org.LogStatements, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Recorder: recorder, Server: prooftest.LogName, Signer: org.LogStatements, Memory: checked, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	b.must(s.Begin(b.ctx))
 	ctx, cancel := context.WithCancel(b.ctx)
