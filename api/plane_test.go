@@ -19,6 +19,7 @@ import (
 	"github.com/brevet-pim/brevet/flow"
 	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/issuer"
+	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/proof/prooftest"
 	"github.com/brevet-pim/brevet/record"
 	"github.com/brevet-pim/brevet/seal"
@@ -76,13 +77,14 @@ func (p *plane) run(dir string, c issuer.Config) {
 	kept, err := store.Open(context.Background(), store.Config{Database: filepath.Join(dir, "brevet.db"), Log: p.Log.Signer()})
 	must(p.t, err)
 	p.found(kept)
+	c.Memory = &proof.Memory{} // one for both, as in the server
 	signs, err := issuer.Open(context.Background(), c)
 	must(p.t, err)
 	recorder, err := seal.NewIdentity()
 	must(p.t, err)
 	p.spine = &flow.Spine{
 		Store: kept, Issuer: signs, Root: p.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(dir, "recordings")},
-		Recorder: recorder, Server: prooftest.LogName, Signer: p.LogStatements, Clock: time.Now, Log: log,
+		Recorder: recorder, Server: prooftest.LogName, Signer: p.LogStatements, Memory: c.Memory, Clock: time.Now, Log: log,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	must(p.t, p.spine.Begin(ctx))

@@ -128,11 +128,12 @@ func (w *world) run() {
 func (w *world) begin() error {
 	w.t.Helper()
 	var err error
+	w.config.Memory = &proof.Memory{} // one for both, as in the server
 	w.issuer, err = issuer.Open(context.Background(), w.config)
 	must(w.t, err)
 	w.spine = &flow.Spine{
 		Store: w.store, Issuer: w.issuer, Root: w.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(w.config.Dir), "recordings")},
-		Recorder: w.recorder, Server: prooftest.LogName, Signer: w.LogStatements, Clock: w.clock, KeepEvents: w.keep, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Recorder: w.recorder, Server: prooftest.LogName, Signer: w.LogStatements, Memory: w.config.Memory, Clock: w.clock, KeepEvents: w.keep, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

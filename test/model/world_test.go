@@ -123,12 +123,13 @@ func (w *world) writeLog() {
 // run starts the control plane on what store and issuer hold.
 func (w *world) run() {
 	w.t.Helper()
+	w.config.Memory = &proof.Memory{} // one for both, as in the server
 	open, err := issuer.Open(context.Background(), w.config)
 	must(w.t, err)
 	w.issuer = &tapped{Issuer: open}
 	w.spine = &flow.Spine{
 		Store: w.store, Issuer: w.issuer, Root: w.Root, Hub: &watch.Hub{}, Recordings: &record.Store{Dir: filepath.Join(filepath.Dir(w.config.Dir), "recordings")},
-		Recorder: w.recorder, Server: prooftest.LogName, Signer: w.LogStatements, Clock: w.clock, Log: w.log,
+		Recorder: w.recorder, Server: prooftest.LogName, Signer: w.LogStatements, Memory: w.config.Memory, Clock: w.clock, Log: w.log,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	must(w.t, w.spine.Begin(ctx))
