@@ -181,7 +181,7 @@ func (s *session) use(in home.SignIn) error {
 	if err != nil {
 		return err
 	}
-	client, err := dial.Client(s.server, pin, &in.Certificate)
+	client, err := dial.Person(s.server, pin, &in.Certificate)
 	if err != nil {
 		return err
 	}
@@ -227,7 +227,7 @@ func unsigned(server, pinHex string, certificate *tls.Certificate) (*api, error)
 	if err != nil {
 		return nil, err
 	}
-	client, err := dial.Client(server, pin, certificate)
+	client, err := dial.Person(server, pin, certificate)
 	if err != nil {
 		return nil, err
 	}

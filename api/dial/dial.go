@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -98,22 +99,72 @@ func untrusted(why string) *brevet.Error {
 		WithHint("somebody may be in between; if the server was set up anew, ask an administrator for a new code")
 }
 
-// Client returns an HTTP client for one server at host:port, known by the pin.
+// Client returns an HTTP client for one server at host:port, known by the pin. All goes over one
+// connection of HTTP/2, whose pings find out for all calls whether the server is still there.
 func Client(address string, pin Pin, certificate *tls.Certificate) (*http.Client, error) {
+	host, err := hostOf(address)
+	if err != nil {
+		return nil, err
+	}
+	return client(transport(host, pin, certificate, (*http.Protocols).SetHTTP2)), nil
+}
+
+// Person returns the client of somebody who makes a call now and then, each with a deadline of its own.
+// Calls go over HTTP/1.1, which costs the server less; only streams go over HTTP/2.
+func Person(address string, pin Pin, certificate *tls.Certificate) (*http.Client, error) {
+	host, err := hostOf(address)
+	if err != nil {
+		return nil, err
+	}
+	return client(split{
+		calls:   transport(host, pin, certificate, (*http.Protocols).SetHTTP1),
+		streams: transport(host, pin, certificate, (*http.Protocols).SetHTTP2),
+	}), nil
+}
+
+func hostOf(address string) (string, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, brevet.Errorf(brevet.Invalid, "%s is not host:port", brevet.Quote(address)).Because(err)
+		return "", brevet.Errorf(brevet.Invalid, "%s is not host:port", brevet.Quote(address)).Because(err)
 	}
+	return host, nil
+}
+
+func client(over http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
-			TLSClientConfig:     Config(pin, certificate, host),
-			TLSHandshakeTimeout: connectTimeout,
-			IdleConnTimeout:     idleTimeout,
-			ForceAttemptHTTP2:   true, // a TLSClientConfig of one's own turns it off
-			HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-		},
+		Transport: over,
 		// The API never redirects, and a token must not follow if somebody makes it.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}
+}
+
+func transport(host string, pin Pin, certificate *tls.Certificate, speak func(*http.Protocols, bool)) *http.Transport {
+	t := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSClientConfig:     Config(pin, certificate, host),
+		TLSHandshakeTimeout: connectTimeout,
+		IdleConnTimeout:     idleTimeout, // shorter than the server's
+		Protocols:           &http.Protocols{},
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	speak(t.Protocols, true)
+	return t
+}
+
+// split sends streams another way than calls.
+type split struct{ calls, streams *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (s split) RoundTrip(r *http.Request) (*http.Response, error) {
+	// So the Connect protocol marks the requests of its streams.
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/connect+") {
+		return s.streams.RoundTrip(r)
+	}
+	return s.calls.RoundTrip(r)
+}
+
+// CloseIdleConnections is what http.Client looks for.
+func (s split) CloseIdleConnections() {
+	s.calls.CloseIdleConnections()
+	s.streams.CloseIdleConnections()
 }

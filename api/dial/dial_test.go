@@ -76,8 +76,12 @@ func (a authority) server(t *testing.T, handler http.Handler, change func(*x509.
 
 func hello(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }
 
-func get(address string, pin Pin) (string, error) {
-	client, err := Client(address, pin, nil)
+type dialer func(address string, pin Pin, certificate *tls.Certificate) (*http.Client, error)
+
+func get(address string, pin Pin) (string, error) { return getBy(Client, address, pin) }
+
+func getBy(dial dialer, address string, pin Pin) (string, error) {
+	client, err := dial(address, pin, nil)
 	if err != nil {
 		return "", err
 	}
@@ -96,6 +100,27 @@ func TestPinnedServerIsReached(t *testing.T) {
 	got, err := get(a.server(t, http.HandlerFunc(hello), nil), PinOf(a.certificate))
 	if err != nil || got != "HTTP/2.0" {
 		t.Errorf("got %q, %v, want an answer by HTTP/2", got, err)
+	}
+}
+
+// TestAPersonsCallsAndStreams shows which way each goes.
+func TestAPersonsCallsAndStreams(t *testing.T) {
+	a := newAuthority(t)
+	address := a.server(t, http.HandlerFunc(hello), nil)
+	client, err := Person(address, PinOf(a.certificate), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	for content, want := range map[string]string{"application/proto": "HTTP/1.1", "application/connect+proto": "HTTP/2.0"} {
+		response, err := client.Post("https://"+address, content, strings.NewReader("a call"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if got, err := io.ReadAll(response.Body); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %s", content, got, err, want)
+		}
 	}
 }
 
@@ -118,9 +143,11 @@ func TestOtherServersAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			reached := false
 			address := a.server(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }), test.change)
-			_, err := get(address, test.pin)
-			if brevet.KindOf(err) != brevet.Refused || !strings.Contains(err.Error(), test.want) || reached {
-				t.Errorf("got %v (request arrived: %v), want a refusal that says %q before anything is sent", err, reached, test.want)
+			for _, dial := range []dialer{Client, Person} {
+				_, err := getBy(dial, address, test.pin)
+				if brevet.KindOf(err) != brevet.Refused || !strings.Contains(err.Error(), test.want) || reached {
+					t.Errorf("got %v (request arrived: %v), want a refusal that says %q before anything is sent", err, reached, test.want)
+				}
 			}
 		})
 	}
@@ -141,8 +168,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	followed := false
 	elsewhere := a.server(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed = true }), nil)
 	address := a.server(t, http.RedirectHandler("https://"+elsewhere, http.StatusTemporaryRedirect), nil)
-	if _, err := get(address, PinOf(a.certificate)); err != nil || followed {
-		t.Errorf("err %v, followed %v: want the redirect itself as the answer", err, followed)
+	for _, dial := range []dialer{Client, Person} {
+		if _, err := getBy(dial, address, PinOf(a.certificate)); err != nil || followed {
+			t.Errorf("err %v, followed %v: want the redirect itself as the answer", err, followed)
+		}
 	}
 }
 

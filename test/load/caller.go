@@ -65,7 +65,7 @@ func (org *organisation) caller(ctx context.Context, p person) (*caller, error) 
 	if err != nil {
 		return nil, err
 	}
-	client, err := dial.Client(in.Server, pin, &in.Certificate)
+	client, err := dial.Person(in.Server, pin, &in.Certificate)
 	if err != nil {
 		return nil, err
 	}
