@@ -60,6 +60,7 @@ type Signer struct {
 	origin string
 	key    crypto.Signer
 	public ed25519.PublicKey
+	tell   func(signed []byte, by ed25519.PublicKey, c Checkpoint)
 }
 
 // NewSigner returns a Signer for the log named origin. The key must be Ed25519.
@@ -74,6 +75,14 @@ func NewSigner(origin string, key crypto.Signer) (*Signer, error) {
 	return &Signer{origin: origin, key: key, public: public}, nil
 }
 
+// Telling returns a Signer with the same key that tells of each checkpoint that it signs, before it
+// returns it, so that nobody in the process need verify it.
+func (s *Signer) Telling(tell func(signed []byte, by ed25519.PublicKey, c Checkpoint)) *Signer {
+	telling := *s
+	telling.tell = tell
+	return &telling
+}
+
 // Origin returns the name of the log.
 func (s *Signer) Origin() string { return s.origin }
 
@@ -82,10 +91,13 @@ func (s *Signer) Public() ed25519.PublicKey { return s.public }
 
 // Sign returns the signed checkpoint of the tree that h is the head of.
 func (s *Signer) Sign(h Head) ([]byte, error) {
-	n := &note.Note{Text: Checkpoint{Origin: s.origin, Size: h.Size, Root: h.Root()}.Text()}
-	signed, err := note.Sign(n, noteSigner{name: s.origin, algorithm: algorithmEd25519, key: s.key, public: s.public})
+	c := Checkpoint{Origin: s.origin, Size: h.Size, Root: h.Root()}
+	signed, err := note.Sign(&note.Note{Text: c.Text()}, noteSigner{name: s.origin, algorithm: algorithmEd25519, key: s.key, public: s.public})
 	if err != nil {
 		return nil, fmt.Errorf("sign the log's checkpoint: %w", err)
+	}
+	if s.tell != nil {
+		s.tell(signed, s.public, c)
 	}
 	return signed, nil
 }

@@ -160,7 +160,7 @@ func (v *logVerifier) verify(parts exported) (audit.Checkpoint, error) {
 	if v.state == nil {
 		return audit.Checkpoint{}, brevet.Errorf(brevet.Refused, "the log does not begin with a root")
 	}
-	newest, err := v.state.OpenCheckpoint(v.newest, latest)
+	newest, err := v.state.OpenCheckpoint(v.newest, latest, nil)
 	if err != nil {
 		return audit.Checkpoint{}, err
 	}

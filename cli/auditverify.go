@@ -100,7 +100,7 @@ func (a *app) verifyExport(c logCheck) error {
 	if _, err := v.run(fromFirst(readExport(whole))); err != nil {
 		return err
 	}
-	saved, err := v.state.OpenCheckpoint(earlier, latest)
+	saved, err := v.state.OpenCheckpoint(earlier, latest, nil)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (a *app) savedCheckpoint(h *home.Home, state *proof.State, file string) (au
 	if err != nil {
 		return audit.Checkpoint{}, err
 	}
-	saved, err := state.OpenCheckpoint(signed, latest)
+	saved, err := state.OpenCheckpoint(signed, latest, nil)
 	if err != nil && file == "" {
 		return saved, brevet.Errorf(brevet.Refused, "the checkpoint that this machine kept is not signed by a log of the roster").Because(err).
 			WithHint("if the log's key was replaced, remove %s; else it is evidence", h.Path(home.CheckpointFile))
@@ -225,7 +225,7 @@ func (s *session) compareCheckpoints(ctx context.Context, state *proof.State, sa
 	if err != nil {
 		return audit.Checkpoint{}, err
 	}
-	newest, err := state.OpenCheckpoint(got.GetCheckpoint(), latest)
+	newest, err := state.OpenCheckpoint(got.GetCheckpoint(), latest, nil)
 	if err != nil {
 		return audit.Checkpoint{}, err
 	}

@@ -63,14 +63,31 @@ func (s *Spine) readRequest(raw []byte) (envelope statement.Envelope, said state
 }
 
 func (s *Spine) takeIn(ctx context.Context, by brevet.Caller, raw []byte, envelope statement.Envelope, said statement.Request) (RequestView, error) {
+	id := envelope.ID()
+	if _, again := s.taken.Recall(id); again { // the answer was lost, most likely
+		if known, found := s.known(ctx, envelope, said); found {
+			return s.viewOf(ctx, known)
+		}
+	}
+	s.taken.Keep(id, struct{}{}, mostTaken)
 	view, err := s.take(ctx, by, raw, envelope, said)
 	if err == nil {
 		return view, nil
 	}
-	if known, unknown := s.Store.Query(ctx).Request(envelope.RequestID(said)); unknown == nil && known.Statement == string(envelope.ID()) { // it was handed in before
+	if known, found := s.known(ctx, envelope, said); found {
 		return s.viewOf(ctx, known)
 	}
 	return RequestView{}, err
+}
+
+// mostTaken is how many of the requests that came last are remembered at least. One that comes again later
+// is found out when it is written, for which others wait.
+const mostTaken = 1 << 12
+
+// known returns the request if it was handed in before.
+func (s *Spine) known(ctx context.Context, envelope statement.Envelope, said statement.Request) (brevet.Request, bool) {
+	r, err := s.Store.Query(ctx).Request(envelope.RequestID(said))
+	return r, err == nil && r.Statement == string(envelope.ID())
 }
 
 // take takes in a request that was not handed in before.
@@ -91,9 +108,7 @@ func (s *Spine) take(ctx context.Context, by brevet.Caller, raw []byte, envelope
 	r, events := s.decided(r, weighed)
 	a := application{by: by, raw: raw, bundle: proof.NewEvidence(envelope, nil, claimed), weighed: weighed, row: r, events: events}
 	if r.State == brevet.Ready {
-		if err := s.intendAtOnce(ctx, &a); err != nil {
-			return RequestView{}, err
-		}
+		s.intendAtOnce(ctx, &a)
 	}
 	commit, err := s.begin(ctx, a)
 	if err != nil {
@@ -176,17 +191,14 @@ type application struct {
 
 // intendAtOnce has the issuer say what it will give, so that a request to which nobody need agree is
 // written with its intent. If it does not, it is asked again once the request is in the log.
-func (s *Spine) intendAtOnce(ctx context.Context, a *application) error {
-	d, err := s.draft(ctx, a.row, a.bundle)
-	switch {
-	case brevet.KindOf(err) == brevet.Conflict: // it is spent
-		return err
-	case err != nil:
+func (s *Spine) intendAtOnce(ctx context.Context, a *application) {
+	prepared, err := s.Issuer.PrepareNew(ctx, a.bundle)
+	if err != nil {
 		s.Log.WarnContext(ctx, "the issuer says no before a request is in the log; it will be asked again", "request", a.row.ID, "error", err)
-		return nil
+		return
 	}
+	d := s.draft(a.row, prepared)
 	a.row.State, a.draft, a.events = brevet.Granted, &d, []brevet.Event{d.event}
-	return nil
 }
 
 // begin writes a new request, what policy said of it, and its intent if there is one.

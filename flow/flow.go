@@ -50,6 +50,7 @@ type Spine struct {
 	alive    aliveGrants
 	urgent   urgent
 	signedIn signedIn
+	taken    proof.Recent[statement.ID, struct{}] // the requests that came last
 
 	before   time.Time     // of the last event before this process; set by Begin
 	planning chan struct{} // held by whoever has a plan made, of those who wait their turn
@@ -67,6 +68,7 @@ type Issuer interface {
 	Size(ctx context.Context) (int64, error)
 	Follow(ctx context.Context, feed issuer.Feed) (cosigned []byte, err error)
 	Prepare(ctx context.Context, bundle *proof.Bundle) (issuer.Signed[statement.Intent], error)
+	PrepareNew(ctx context.Context, bundle *proof.Bundle) (issuer.Signed[statement.Intent], error)
 	Issue(ctx context.Context, intent statement.Envelope, leaf issuer.IntentLeaf, bundle *proof.Bundle) (issuer.Result, error)
 	TakeBack(ctx context.Context, revocation []byte) (receipt []byte, err error)
 	Status(ctx context.Context, grant brevet.GrantID) (status []byte, err error)

@@ -132,17 +132,13 @@ type draft struct {
 	grant    brevet.Grant
 }
 
-// draft has the issuer say what it will give.
-func (s *Spine) draft(ctx context.Context, r brevet.Request, bundle *proof.Bundle) (draft, error) {
-	prepared, err := s.Issuer.Prepare(ctx, bundle)
-	if err != nil {
-		return draft{}, err
-	}
+// draft makes a draft of what the issuer says that it will give.
+func (s *Spine) draft(r brevet.Request, prepared issuer.Signed[statement.Intent]) draft {
 	intent := prepared.Said
 	event := s.onRequest(s.event(string(statement.KindIntent), r.Statement, s.self(), fmt.Sprintf("%s will be given %s for %s", r.Person, r.Role, policy.FormatSeconds(intent.Duration))), r)
 	event.Statement, event.Grant = prepared.Raw, r.ID.Grant()
 	event.Detail = map[string]any{"intent": prepared.ID, "policies": intent.Policies}
-	return draft{prepared.Envelope, event, grantOf(r, prepared.ID, intent)}, nil
+	return draft{prepared.Envelope, event, grantOf(r, prepared.ID, intent)}
 }
 
 // intendBy has the issuer say what it will give by the evidence, and writes that.
@@ -151,10 +147,11 @@ func (s *Spine) intendBy(ctx context.Context, ev evidence) (brevet.Request, erro
 	if err := s.await(ctx, ev.last()+1); err != nil {
 		return r, err
 	}
-	d, err := s.draft(ctx, r, ev.bundle())
+	prepared, err := s.Issuer.Prepare(ctx, ev.bundle())
 	if err != nil {
 		return s.refusedByIssuer(ctx, r, err)
 	}
+	d := s.draft(r, prepared)
 	granted := r
 	fault.Point("flow.intend")
 	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {

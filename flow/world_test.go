@@ -2,17 +2,20 @@ package flow_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/flow"
 	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/issuer"
@@ -37,7 +40,8 @@ type world struct {
 	issuer   *issuer.Issuer
 	spine    *flow.Spine
 	stop     func()
-	keep     time.Duration // for how long events keep their bodies, from the next start on
+	keep     time.Duration                // for how long events keep their bodies, from the next start on
+	memory   atomic.Pointer[proof.Memory] // of the server that runs
 
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -94,7 +98,7 @@ func (w *world) openStore() {
 }
 
 func (w *world) tryOpenStore() (err error) {
-	w.store, err = store.Open(context.Background(), store.Config{Database: w.database, Log: w.Log.Signer()})
+	w.store, err = store.Open(context.Background(), store.Config{Database: w.database, Log: w.Log.Signer().Telling(w.checkpointed)})
 	return err
 }
 
@@ -119,6 +123,13 @@ func (w *world) writeLog() {
 	}
 }
 
+// checkpointed has the server that runs know of a checkpoint that its log signed.
+func (w *world) checkpointed(checkpoint []byte, by ed25519.PublicKey, c audit.Checkpoint) {
+	if memory := w.memory.Load(); memory != nil {
+		memory.SignedCheckpoint(checkpoint, by, c)
+	}
+}
+
 // run starts the control plane on what store and issuer hold.
 func (w *world) run() {
 	w.t.Helper()
@@ -128,7 +139,8 @@ func (w *world) run() {
 func (w *world) begin() error {
 	w.t.Helper()
 	var err error
-	w.config.Memory = &proof.Memory{} // one for both, as in the server
+	w.config.Memory = &proof.Memory{} // one for all, as in the server
+	w.memory.Store(w.config.Memory)
 	w.issuer, err = issuer.Open(context.Background(), w.config)
 	must(w.t, err)
 	w.spine = &flow.Spine{

@@ -134,7 +134,7 @@ func (i *Issuer) examine(ctx context.Context, before known, feed Feed) (known, [
 	if err != nil {
 		return known{}, nil, err
 	}
-	if err := checkHead(next, feed.Checkpoint, head); err != nil {
+	if err := checkHead(next, feed.Checkpoint, head, i.memory); err != nil {
 		return known{}, nil, err
 	}
 	unfit := before.unfit
@@ -228,8 +228,8 @@ func (k known) date(entries []proof.Entry, now time.Time) []proof.Entry {
 }
 
 // checkHead checks that the log's key signed a checkpoint of exactly this head.
-func checkHead(s *proof.State, checkpoint []byte, head audit.Head) error {
-	signed, err := s.OpenCheckpoint(checkpoint, proof.End)
+func checkHead(s *proof.State, checkpoint []byte, head audit.Head, memory *proof.Memory) error {
+	signed, err := s.OpenCheckpoint(checkpoint, proof.End, memory)
 	if err != nil {
 		return err
 	}

@@ -247,7 +247,7 @@ func TestFirstFeedsThatDoNotHold(t *testing.T) {
 			w := newUnfollowed(t)
 			_, err := w.issuer.Follow(t.Context(), tt.feed(w))
 			refused(t, err, brevet.Refused, tt.sentence)
-			_, err = w.issuer.Issuer.Prepare(t.Context(), nil)
+			_, err = w.issuer.Issuer.Prepare(t.Context(), &proof.Bundle{})
 			refused(t, err, brevet.Unavailable, "has not followed the log yet")
 			w.reopen()
 			w.follow()

@@ -136,7 +136,7 @@ func (i *Issuer) judgeAgain(ctx context.Context, k known, id statement.ID, said 
 		now time.Time
 	}
 	moments := []moment{{index, time.UnixMicro(said.At)}, {k.head.Size, now}}
-	if before, known := i.prepared.Recall(id); known && before == s {
+	if before, known := i.prepared.Recall(id); known && before.by == s && before.place <= place {
 		moments = moments[1:] // Prepare has judged it by the same
 	}
 	var v *proof.Verdict

@@ -318,6 +318,57 @@ func TestARequestIsSpentOnce(t *testing.T) {
 	}
 }
 
+// TestWhoeverSaysNewGetsNothingMore: an intent for a request that its caller takes for new gives what it
+// gives by the place that the request has in the log, and nothing if it is spent.
+func TestWhoeverSaysNewGetsNothingMore(t *testing.T) {
+	w := newWorld(t, prooftest.Options{})
+	prepareNew := func(request proof.Entry, approvals ...proof.Entry) ([]byte, []byte, error) {
+		bundle := w.Bundle(request, approvals...)
+		b, err := proof.Parse(bundle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		intent, err := w.issuer.Issuer.PrepareNew(t.Context(), b)
+		return intent.Raw, bundle, err
+	}
+	t.Run("spent", func(t *testing.T) {
+		request := w.Ask("bob", "web-now", nil)
+		w.follow()
+		w.give(w.Bundle(request))
+		intent, bundle, err := prepareNew(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf := w.logIntent(intent)
+		for _, restart := range []bool{false, true} {
+			if restart {
+				w.reopen()
+			}
+			_, err = w.issuer.Issue(t.Context(), intent, leaf, bundle)
+			refused(t, err, brevet.Conflict, "has its grant by another intent")
+		}
+	})
+	t.Run("logged before its key was enrolled", func(t *testing.T) {
+		key := newSigner(t)
+		enrolment := w.Enrolment("bob", "", key, statement.UseRequest)
+		request := w.Append(w.Sign(w.Request("bob", "web-now"), key))
+		w.Enrol(enrolment)
+		w.follow()
+		_, err := w.issuer.Prepare(t.Context(), w.Bundle(request))
+		refused(t, err, brevet.Refused, "was not enrolled yet")
+		intent, bundle, err := prepareNew(request)
+		if err != nil {
+			t.Fatal(err) // as if it were asked for now, which would be right
+		}
+		_, err = w.issuer.Issue(t.Context(), intent, w.logIntent(intent), bundle)
+		refused(t, err, brevet.Refused, "was not enrolled yet")
+	})
+	t.Run("answered", func(t *testing.T) {
+		_, _, err := prepareNew(w.agreed())
+		refused(t, err, brevet.Conflict, "has not seen this request in the log")
+	})
+}
+
 // TestOfManyIntentsTheFirstCounts prepares twice, before and after the request is in the log, and
 // shows that the grant comes of the intent that spent the request, whichever was signed first.
 func TestOfManyIntentsTheFirstCounts(t *testing.T) {

@@ -51,9 +51,9 @@ type Issuer struct {
 	public   map[statement.MachineUse]statement.Key
 	folder   *os.File // locked
 	state    *state
-	memory   *proof.Memory                            // of people's statements
-	made     proof.Memory                             // of its own
-	prepared proof.Recent[statement.ID, *proof.State] // by what the last intents were judged
+	memory   *proof.Memory                      // of people's statements
+	made     proof.Memory                       // of its own
+	prepared proof.Recent[statement.ID, judged] // the last intents
 	statuses statuses
 
 	closing func() error // once
@@ -201,7 +201,7 @@ func (i *Issuer) rebuild(kept kept) (known, error) {
 	if s, err = s.Extend(kept.manifests, kept.entries[1:]...); err != nil {
 		return known{}, err
 	}
-	if err := checkHead(s, kept.checkpoint, kept.head); err != nil {
+	if err := checkHead(s, kept.checkpoint, kept.head, i.memory); err != nil {
 		return known{}, err
 	}
 	for _, e := range kept.heard {

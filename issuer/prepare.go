@@ -11,6 +11,12 @@ import (
 
 const maxPrepared = 1 << 10
 
+// judged is what an intent was judged by, and the place of its request then, or the earliest that it could get.
+type judged struct {
+	by    *proof.State
+	place int64
+}
+
 // Signed is a statement of the issuer's.
 type Signed[T statement.Payload] struct {
 	Envelope statement.Envelope
@@ -28,20 +34,34 @@ type Signed[T statement.Payload] struct {
 // that everything has in the log, and of many intents the first one in the log counts. A request
 // that is spent is a Conflict.
 func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement.Intent], error) {
-	var none Signed[statement.Intent]
-	k := i.knows()
-	if err := k.able(); err != nil {
-		return none, err
-	}
 	request := b.Request.Statement.ID()
 	at, err := i.state.placeOf(ctx, request)
 	switch {
 	case err != nil:
-		return none, err
+		return Signed[statement.Intent]{}, err
 	case at.spent != nowhere:
-		return none, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], at.spent).WithHint("ask again")
+		return Signed[statement.Intent]{}, brevet.Errorf(brevet.Conflict, "the request %s… is spent: the intent at %d of the log has used it", request[:16], at.spent).WithHint("ask again")
 	}
-	ev, end, err := i.evidence(ctx, b, at.index, k.head.Size)
+	return i.prepare(ctx, b, at.index)
+}
+
+// PrepareNew is Prepare for a request that nobody has answered and that the caller takes for new: it is not
+// looked for. If the log has it after all, the intent is not the first, or Issue judges by that place.
+func (i *Issuer) PrepareNew(ctx context.Context, b *proof.Bundle) (Signed[statement.Intent], error) {
+	return i.prepare(ctx, b, nowhere)
+}
+
+// prepare judges with the request at the place.
+func (i *Issuer) prepare(ctx context.Context, b *proof.Bundle, at int64) (Signed[statement.Intent], error) {
+	var none Signed[statement.Intent]
+	if i.state.stopping() {
+		return none, errStopping
+	}
+	k := i.knows()
+	if err := k.able(); err != nil {
+		return none, err
+	}
+	ev, end, err := i.evidence(ctx, b, at, k.head.Size)
 	if err != nil {
 		return none, err
 	}
@@ -63,7 +83,7 @@ func (i *Issuer) Prepare(ctx context.Context, b *proof.Bundle) (Signed[statement
 	}
 	i.clock.sign(now)
 	i.made.Made(e, wanted, i.keys.statements.Key())
-	i.prepared.Keep(e.ID(), k.state, maxPrepared)
+	i.prepared.Keep(e.ID(), judged{by: k.state, place: ev.Request.Index}, maxPrepared)
 	return Signed[statement.Intent]{e, raw, e.ID(), wanted}, nil
 }
 

@@ -161,6 +161,16 @@ func (s *state) close() error {
 	return errors.Join(s.reads.Close(), s.writes.Close())
 }
 
+// stopping reports whether nothing is taken any more.
+func (s *state) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 var (
 	errStopping = brevet.Errorf(brevet.Unavailable, "the issuer is stopping").WithHint("try again in a moment")
 	errState    = brevet.Errorf(brevet.Unavailable, "the issuer's own database does not answer; nothing was signed").

@@ -118,7 +118,7 @@ func entriesOf(records []Record) []Entry {
 
 // checkpoint verifies the signatures of the log and of the issuer.
 func (c *checker) checkpoint() error {
-	signed, err := c.state.OpenCheckpoint([]byte(c.bundle.Checkpoint), never)
+	signed, err := c.state.OpenCheckpoint([]byte(c.bundle.Checkpoint), never, nil)
 	if err != nil {
 		return err
 	}
@@ -129,12 +129,12 @@ func (c *checker) checkpoint() error {
 
 // OpenCheckpoint verifies that a log machine of the roster, as it stands before the place at,
 // signed the checkpoint, and that it is of the organisation's log.
-func (s *State) OpenCheckpoint(signed []byte, at int64) (audit.Checkpoint, error) {
+func (s *State) OpenCheckpoint(signed []byte, at int64, memory *Memory) (audit.Checkpoint, error) {
 	origin := s.Roster.root.Log.Origin
 	err := error(refuse("no log of ours has a key for checkpoints"))
 	for _, key := range s.checkpointKeys(statement.MachineLog, at) {
 		var checkpoint audit.Checkpoint
-		if checkpoint, err = audit.Open(signed, origin, key.public); err == nil {
+		if checkpoint, err = memory.openCheckpoint(signed, origin, key.public); err == nil {
 			return checkpoint, nil
 		}
 	}

@@ -1,9 +1,12 @@
 package proof
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/statement"
 )
 
@@ -12,12 +15,17 @@ import (
 // Memory remembers nothing. It is safe for use by many at once, and may be shared by all that check in one
 // process: what a signature or statement is remembered by is all that went into checking it.
 type Memory struct {
-	presences Recent[[32]byte, brevet.Presence]   // of verified signatures
-	payloads  Recent[[32]byte, statement.Payload] // by the digest of the statement
+	presences   Recent[[32]byte, brevet.Presence]   // of verified signatures
+	payloads    Recent[[32]byte, statement.Payload] // by the digest of the statement
+	checkpoints Recent[[32]byte, audit.Checkpoint]  // that the log signed
 }
 
-// mostRemembered is how many are remembered at least.
-const mostRemembered = 1 << 14
+const (
+	// mostRemembered is how many statements and signatures are remembered at least.
+	mostRemembered = 1 << 14
+	// mostCheckpoints is how many checkpoints: only the newest is asked for.
+	mostCheckpoints = 1 << 4
+)
 
 // verify checks that the key made the signature: see statement.Verify.
 func (m *Memory) verify(e statement.Envelope, digest [32]byte, sig statement.Signature, key statement.Key) (brevet.Presence, error) {
@@ -37,9 +45,14 @@ func (m *Memory) verify(e statement.Envelope, digest [32]byte, sig statement.Sig
 
 // nameOf is what a signature that was verified is remembered by.
 func nameOf(digest [32]byte, sig statement.Signature, key statement.Key) [32]byte {
-	b := append(make([]byte, 0, 512), digest[:]...)
-	for _, part := range []string{string(sig.Scheme), sig.Key, string(key.Kind), key.Public, string(sig.Sig)} {
-		b = append(b, byte(len(part)>>8), byte(len(part))) // so that no two lists look alike
+	return listed(string(digest[:]), string(sig.Scheme), sig.Key, string(key.Kind), key.Public, string(sig.Sig))
+}
+
+// listed returns the hash of a list. No two lists have the same.
+func listed(parts ...string) [32]byte {
+	b := make([]byte, 0, 512)
+	for _, part := range parts {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(part)))
 		b = append(b, part...)
 	}
 	return sha256.Sum256(b)
@@ -53,6 +66,33 @@ func (m *Memory) Made(e statement.Envelope, p statement.Payload, key statement.K
 	for _, sig := range e.Signatures {
 		m.presences.Keep(nameOf(digest, sig, key), brevet.NoPresence, mostRemembered)
 	}
+}
+
+// SignedCheckpoint takes in, unchecked, a checkpoint that the log of this process signed just now with its
+// own key: see audit.Signer.Telling.
+func (m *Memory) SignedCheckpoint(signed []byte, by ed25519.PublicKey, c audit.Checkpoint) {
+	m.checkpoints.Keep(nameOfCheckpoint(signed, c.Origin, by), c, mostCheckpoints)
+}
+
+// openCheckpoint returns the checkpoint of the log of that name, which the key signed: see audit.Open.
+func (m *Memory) openCheckpoint(signed []byte, origin string, key ed25519.PublicKey) (audit.Checkpoint, error) {
+	if m == nil {
+		return audit.Open(signed, origin, key)
+	}
+	name := nameOfCheckpoint(signed, origin, key)
+	if c, ok := m.checkpoints.Recall(name); ok {
+		return c, nil
+	}
+	c, err := audit.Open(signed, origin, key)
+	if err == nil {
+		m.checkpoints.Keep(name, c, mostCheckpoints)
+	}
+	return c, err
+}
+
+// nameOfCheckpoint is what a signed checkpoint is remembered by.
+func nameOfCheckpoint(signed []byte, origin string, key ed25519.PublicKey) [32]byte {
+	return listed(origin, string(key), string(signed))
 }
 
 // Open returns the payload of a statement: see statement.Open.

@@ -1,6 +1,7 @@
 package proof_test
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/proof/prooftest"
 	"github.com/brevet-pim/brevet/statement"
@@ -137,6 +139,9 @@ func TestMemoryRemembersOnlyWhatWasGood(t *testing.T) {
 	a := o.Approve("carol", r, 0, nil)
 	s := o.State()
 	memory := &proof.Memory{}
+	signed := o.Log.Checkpoint()
+	altered := slices.Clone(signed)
+	altered[len(altered)-4] ^= 1 // in the signature
 	forged := a
 	forged.Envelope.Signatures = slices.Clone(a.Envelope.Signatures)
 	forged.Envelope.Signatures[0].Sig = slices.Clone(a.Envelope.Signatures[0].Sig)
@@ -148,5 +153,45 @@ func TestMemoryRemembersOnlyWhatWasGood(t *testing.T) {
 		if _, err := s.Judge(prooftest.Evidence(r, forged), o.Log.Size(), o.Now, memory); err == nil {
 			t.Error("a forged signature is believed")
 		}
+		if c, err := s.OpenCheckpoint(signed, proof.End, memory); err != nil || c.Size != o.Log.Size() {
+			t.Errorf("checkpoint of %d: %v", c.Size, err)
+		}
+		if _, err := s.OpenCheckpoint(altered, proof.End, memory); err == nil {
+			t.Error("an altered checkpoint is believed")
+		}
 	}
+}
+
+// TestWhatTheLogSignedIsKnown tells a memory of checkpoints as they are signed. What another key signed, or is
+// for another log, is not known by that.
+func TestWhatTheLogSignedIsKnown(t *testing.T) {
+	o := prooftest.New(t, prooftest.Options{})
+	memory := &proof.Memory{}
+	mine := func(signed []byte, by ed25519.PublicKey, c audit.Checkpoint) {
+		// As if it were not signed: so it can be seen that the memory is asked, and nobody else.
+		memory.SignedCheckpoint(unsigned(signed), by, c)
+	}
+	signed, err := o.Log.Signer().Telling(mine).Sign(o.Log.Head())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := o.State()
+	if c, err := s.OpenCheckpoint(unsigned(signed), proof.End, memory); err != nil || c.Size != o.Log.Size() || c.Root != o.Log.Head().Root() {
+		t.Errorf("checkpoint of %d: %v", c.Size, err)
+	}
+	if _, err := s.OpenCheckpoint(unsigned(signed), proof.End, nil); err == nil {
+		t.Error("what nobody signed is believed")
+	}
+	signed, err = prooftest.New(t, prooftest.Options{}).Log.Signer().Telling(mine).Sign(o.Log.Head())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.OpenCheckpoint(unsigned(signed), proof.End, memory); err == nil {
+		t.Error("what another log's key signed is believed")
+	}
+}
+
+// unsigned returns a checkpoint with a signature that is none.
+func unsigned(signed []byte) []byte {
+	return append(slices.Clone(signed[:len(signed)-8]), "AAAAAAA\n"...)
 }

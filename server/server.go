@@ -106,12 +106,12 @@ func (s *server) open(ctx context.Context) error {
 	if err := hasDatabase(s.Data, s.config); err != nil {
 		return err
 	}
-	if s.store, err = openStore(ctx, s.Data, s.config, signer, s.log); err != nil {
+	checked := &proof.Memory{}
+	if s.store, err = openStore(ctx, s.Data, s.config, signer.Telling(checked.SignedCheckpoint), s.log); err != nil {
 		return err
 	}
 	s.tidiedUp = append(s.tidiedUp, s.store.Close)
 	root := statement.ID(s.config.Organisation.Root)
-	checked := &proof.Memory{}
 	s.issuer, err = issuer.Open(ctx, issuer.Config{
 		Dir: filepath.Join(s.Data, issuerDir), Key: sealing, Root: root, Clock: time.Now, Log: s.log, Memory: checked,
 	})

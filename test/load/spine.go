@@ -37,11 +37,11 @@ func newSpine(b *bench) *spine {
 	recorder, err := seal.NewIdentity()
 	b.must(err)
 	org := prooftest.New(b, prooftest.Options{Start: time.Now().Add(-time.Minute), Issuer: keys})
-	log, err := store.Open(b.ctx, store.Config{Database: filepath.Join(filepath.Dir(dir), "brevet.db"), Log: org.Log.Signer()})
+	checked := &proof.Memory{}
+	log, err := store.Open(b.ctx, store.Config{Database: filepath.Join(filepath.Dir(dir), "brevet.db"), Log: org.Log.Signer().Telling(checked.SignedCheckpoint)})
 	b.must(err)
 	b.Cleanup(func() { log.Close() })
 	writeLog(b, org, log)
-	checked := &proof.Memory{}
 	opened, err := issuer.Open(b.ctx, issuer.Config{Dir: dir, Key: key, Root: org.Root, Memory: checked})
 	b.must(err)
 	b.Cleanup(func() { opened.Close() })

@@ -270,6 +270,14 @@ func (i *tapped) Prepare(ctx context.Context, bundle *proof.Bundle) (issuer.Sign
 	return intent, errors.Join(err, i.at(afterPrepare))
 }
 
+func (i *tapped) PrepareNew(ctx context.Context, bundle *proof.Bundle) (issuer.Signed[statement.Intent], error) {
+	if err := i.at(beforePrepare); err != nil {
+		return issuer.Signed[statement.Intent]{}, err
+	}
+	intent, err := i.Issuer.PrepareNew(ctx, bundle)
+	return intent, errors.Join(err, i.at(afterPrepare))
+}
+
 func (i *tapped) Issue(ctx context.Context, intent statement.Envelope, leaf issuer.IntentLeaf, bundle *proof.Bundle) (issuer.Result, error) {
 	if err := i.at(beforeIssue); err != nil {
 		return issuer.Result{}, err
