@@ -93,6 +93,7 @@ func askServer(ctx context.Context, o options, dir string) (*asked, error) {
 			return nil, err
 		}
 	}
+	changed := time.Now()
 	// People sign on their own machines, so this one does it before. They ask in the order in which they
 	// signed, as people do who ask as soon as they have.
 	asks := make([][]byte, int(o.asking.Seconds()*6000)) // more than can be granted in the time
@@ -101,6 +102,7 @@ func askServer(ctx context.Context, o options, dir string) (*asked, error) {
 			return nil, err
 		}
 	}
+	time.Sleep(time.Until(changed.Add(o.settling)))
 	var next atomic.Int64
 	ask := func(int) error {
 		n := int(next.Add(1) - 1)

@@ -37,6 +37,7 @@ type options struct {
 type size struct {
 	decisions int
 	asking    time.Duration // for each way to ask
+	settling  time.Duration // until a server has looked at everything after the last change of its roster
 	signing   time.Duration
 	bulk      int64 // bytes of zeros; half as many of random data
 	rounds    int   // of each way, in turn
@@ -50,7 +51,7 @@ type size struct {
 
 var (
 	whole = size{
-		decisions: 200_000, asking: 5 * time.Second, signing: time.Second, bulk: 1 << 30, rounds: 2, logins: 15,
+		decisions: 200_000, asking: 5 * time.Second, settling: 8 * time.Second, signing: time.Second, bulk: 1 << 30, rounds: 2, logins: 15,
 		keys: 2000, sessions: 500, events: 1_000_000, starts: 5, rest: 15 * time.Second,
 	}
 	quick = size{
