@@ -233,7 +233,7 @@ func (w *where) in(column string, values []string) {
 // them, in their words, so that they are used.
 var frequent = []string{"request", "intent", "grant"}
 
-const seldom = "kind not in ('request', 'intent', 'grant')"
+const seldom = "kind <> 'request' and kind <> 'intent' and kind <> 'grant'"
 
 // kinds adds that the event is of one of the kinds.
 func (w *where) kinds(kinds []string) {

@@ -19,8 +19,11 @@ func scanGrant(row scanner) (brevet.Grant, error) {
 	return g, err
 }
 
-// notEnded are the states of grants of which something may be left.
-const notEnded = "('issuing', 'live', 'ending')"
+// notEnded says that something may be left of a grant, in the words of the index of those.
+const notEnded = "state <> 'ended'"
+
+// anyLeft says the same, and names the states, so that they are looked up in the index.
+const anyLeft = notEnded + " and state in ('issuing', 'live', 'ending')"
 
 // Grant returns the grant with this id.
 func (q *Query) Grant(id brevet.GrantID) (brevet.Grant, error) {
@@ -50,13 +53,16 @@ func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
 	if f.State != "" {
 		w.add("state = ", f.State)
 	}
-	if f.Open || f.State != "" && !f.State.Final() { // so that it is found by the index of those
-		w.text = append(w.text, "state in "+notEnded)
+	if f.Open {
+		w.text = append(w.text, anyLeft)
+	}
+	if f.State != "" && !f.State.Final() { // so that it is found by the index of those
+		w.text = append(w.text, notEnded)
 	}
 	if len(f.States) > 0 {
 		w.in("state", names(f.States))
 		if !slices.ContainsFunc(f.States, brevet.GrantState.Final) {
-			w.text = append(w.text, "state in "+notEnded)
+			w.text = append(w.text, notEnded)
 		}
 	}
 	if f.Person != "" {
@@ -74,13 +80,13 @@ func (q *Query) Grants(f GrantFilter) ([]brevet.Grant, error) {
 // GrantsDue returns grants that are issuing or live and whose end has come, the most
 // overdue first.
 func (q *Query) GrantsDue(now time.Time, limit int) ([]brevet.Grant, error) {
-	return list(q, scanGrant, selectGrant+"where state in "+notEnded+" and state in ('issuing', 'live') and ends <= $1 order by ends limit $2", micros(now), Page{Limit: limit}.limit())
+	return list(q, scanGrant, selectGrant+"where "+notEnded+" and state in ('issuing', 'live') and ends <= $1 order by ends limit $2", micros(now), Page{Limit: limit}.limit())
 }
 
 // NextEnd returns when the next grant ends, and the zero time if none is issuing or live.
 func (q *Query) NextEnd() (time.Time, error) {
 	return one(q, func(row scanner) (at time.Time, err error) { return at, row.Scan(instant{&at}) },
-		"select coalesce(min(ends), 0) from grants where state in "+notEnded+" and state in ('issuing', 'live')")
+		"select coalesce(min(ends), 0) from grants where "+notEnded+" and state in ('issuing', 'live')")
 }
 
 // AddGrant writes a new grant, in state issuing and with version 1. A grant must have an end.

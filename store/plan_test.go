@@ -88,3 +88,20 @@ func TestEverythingIsFoundByAnIndex(t *testing.T) {
 		})
 	}
 }
+
+// TestNoRowMakesATable: a condition of an index that is a list has SQLite make a table for it, with each row
+// that is written.
+func TestNoRowMakesATable(t *testing.T) {
+	programs, err := storetest.New(t).InsertPrograms(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(programs["events"]) == 0 {
+		t.Error("no program writes an event")
+	}
+	for table, program := range programs {
+		if slices.Contains(program, "OpenEphemeral") {
+			t.Errorf("%s: %q", table, program)
+		}
+	}
+}

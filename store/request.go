@@ -18,8 +18,8 @@ func scanRequest(row scanner) (brevet.Request, error) {
 	return r, err
 }
 
-// open are the states in which a request still waits for something.
-const open = "('asked', 'waiting', 'ready')"
+// open says that a request still waits for something, in the words of the indexes of those.
+const open = "(state = 'asked' or state = 'waiting' or state = 'ready')"
 
 // Request returns the request with this id.
 func (q *Query) Request(id brevet.RequestID) (brevet.Request, error) {
@@ -58,13 +58,13 @@ func (q *Query) Requests(f RequestFilter) ([]brevet.Request, error) {
 	if f.State != "" {
 		w.add("state = ", f.State)
 		if !f.State.Final() { // so that it is found by the index of those
-			w.text = append(w.text, "state in "+open)
+			w.text = append(w.text, open)
 		}
 	}
 	if len(f.States) > 0 {
 		w.in("state", names(f.States))
 		if !slices.ContainsFunc(f.States, brevet.RequestState.Final) {
-			w.text = append(w.text, "state in "+open)
+			w.text = append(w.text, open)
 		}
 	}
 	if f.Person != "" {
@@ -74,7 +74,7 @@ func (q *Query) Requests(f RequestFilter) ([]brevet.Request, error) {
 		w.add("role = ", f.Role)
 	}
 	if f.Open {
-		w.text = append(w.text, "state in "+open)
+		w.text = append(w.text, open)
 	}
 	if f.Groups != nil {
 		var of where
@@ -108,12 +108,12 @@ func names[T ~string](list []T) []string {
 
 // RequestsDue returns open requests whose deadline has come, the most overdue first.
 func (q *Query) RequestsDue(now time.Time, limit int) ([]brevet.Request, error) {
-	return list(q, scanRequest, selectRequest+"where state in "+open+" and deadline <= $1 order by deadline limit $2", micros(now), Page{Limit: limit}.limit())
+	return list(q, scanRequest, selectRequest+"where "+open+" and deadline <= $1 order by deadline limit $2", micros(now), Page{Limit: limit}.limit())
 }
 
 // CountOpen returns how many requests of the person are open.
 func (q *Query) CountOpen(person brevet.PersonID) (int, error) {
-	return one(q, value[int], "select count(*) from requests where person = $1 and state in "+open, person)
+	return one(q, value[int], "select count(*) from requests where person = $1 and "+open, person)
 }
 
 // CountSince returns how many requests the person made since then, and MaxCount of those who made more: a

@@ -2,6 +2,7 @@
 -- microseconds since 1970 UTC, 0 for "not yet"; lists and records are JSON in text. No column
 -- may be null but those that erasure empties: a null must never pass for "no end".
 -- "by its key" is for SQLite, see dialect.schema: such a table is one tree, in the order of its key.
+-- Conditions of indexes list nothing: for a list SQLite makes a table of its own with each row that is written.
 
 -- The audit log. One row an event, in order and without a gap.
 create table events (
@@ -23,14 +24,14 @@ create table events (
 );
 -- What is said all the time, of every request that leads to a grant, is found by its request or by
 -- walking back; the order of the log is that of time.
-create index events_kind    on events (kind, idx)       where kind not in ('request', 'intent', 'grant');
-create index events_actor   on events (actor, idx)      where kind not in ('request', 'intent', 'grant');
+create index events_kind    on events (kind, idx)       where kind <> 'request' and kind <> 'intent' and kind <> 'grant';
+create index events_actor   on events (actor, idx)      where kind <> 'request' and kind <> 'intent' and kind <> 'grant';
 create index events_about   on events (about, idx)      where about <> '' and about <> actor and request_id = '';
 create index events_request on events (request_id, idx) where request_id <> '';
 create index events_session on events (session_id, idx) where session_id <> '';
 -- A statement is said once. Those of a request that leads to a grant come with the row that they make or
 -- change, once; an intent's subject is its request, which the first one spends.
-create unique index events_statement on events (subject, kind) where statement is not null and kind not in ('request', 'intent', 'grant');
+create unique index events_statement on events (subject, kind) where statement is not null and kind <> 'request' and kind <> 'intent' and kind <> 'grant';
 
 -- The one row that all changes meet at: the tree's right edge and the newest signed checkpoint.
 create table heads (
@@ -66,11 +67,11 @@ create table requests (
 	why       text    not null,
 	version   bigint  not null
 ); -- by its key
-create index requests_due    on requests (state, deadline) where state in ('asked', 'waiting', 'ready');
+create index requests_due    on requests (state, deadline) where (state = 'asked' or state = 'waiting' or state = 'ready');
 create index requests_person on requests (person, id);
 -- A request is answered by its statement. Those that were granted as they were made are never answered.
 create unique index requests_statement on requests (statement) where (version > 1 or state <> 'granted');
-create index requests_open   on requests (person) where state in ('asked', 'waiting', 'ready');
+create index requests_open   on requests (person) where (state = 'asked' or state = 'waiting' or state = 'ready');
 
 -- Which groups a waiting request waits for.
 create table request_stages (
@@ -123,7 +124,7 @@ create table grants (
 	credential        bytea  not null,
 	credential_ends   bigint not null
 ); -- by its key
-create index grants_due    on grants (state, ends) where state in ('issuing', 'live', 'ending');
+create index grants_due    on grants (state, ends) where state <> 'ended';
 create index grants_person on grants (person, id);
 
 create table grant_confirmations (
