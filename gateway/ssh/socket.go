@@ -119,35 +119,3 @@ func (s *socket) Write(p []byte) (int, error) {
 	}
 	return s.Conn.Write(p)
 }
-
-// packets joins the two writes that golang.org/x/crypto/ssh makes of a large packet: the
-// 4,096 bytes that fill its bufio.Writer, then the rest.
-//
-// It must only be switched on for AES-GCM. There a packet is 20 bytes longer than a multiple of
-// 16, so never exactly 4,096 bytes, and a write of that size always has a second part.
-type packets struct {
-	net.Conn
-	joining atomic.Bool
-	held    []byte // the first part
-	buffers *buffers
-}
-
-const bufioSize = 4096
-
-// Write is called by one goroutine at a time.
-func (c *packets) Write(p []byte) (int, error) {
-	if len(c.held) == 0 {
-		if len(p) != bufioSize || !c.joining.Load() {
-			return c.Conn.Write(p)
-		}
-		c.held = append(c.buffers.get(bigRead)[:0], p...)
-		return len(p), nil
-	}
-	held := c.held
-	c.held = nil
-	defer c.buffers.put(held)
-	if _, err := c.Conn.Write(append(held, p...)); err != nil { // fits: a packet is at most 35,000 bytes
-		return 0, err
-	}
-	return len(p), nil
-}
