@@ -3,6 +3,7 @@ package ssh
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -11,11 +12,11 @@ import (
 )
 
 // newWire returns the two ends of a connection without any buffer, packets on the one.
-func newWire(t *testing.T) (*packets, net.Conn) {
+func newWire(t *testing.T, ahead bool) (*packets, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { near.Close(); far.Close() })
-	p := newPackets(near, &buffers{})
+	p := newPackets(near, &buffers{}, ahead)
 	p.joining.Store(true)
 	return p, far
 }
@@ -34,7 +35,13 @@ func packet(size int) (whole []byte, writes [][]byte) {
 
 // TestPacketsStayInOrder writes packets of all sizes, and small ones between large ones.
 func TestPacketsStayInOrder(t *testing.T) {
-	p, far := newWire(t)
+	for _, ahead := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ahead %t", ahead), func(t *testing.T) { testOrder(t, ahead) })
+	}
+}
+
+func testOrder(t *testing.T, ahead bool) {
+	p, far := newWire(t, ahead)
 	var want []byte
 	var all [][]byte
 	for n := range 400 {
@@ -70,7 +77,7 @@ func (c *packets) waits() bool {
 // TestASmallPacketIsWrittenAtOnce: whoever wrote it knows that it is on its way.
 func TestASmallPacketIsWrittenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, far := newWire(t)
+		p, far := newWire(t, true)
 		written := false
 		go func() {
 			p.Write([]byte("a keystroke"))
@@ -88,11 +95,37 @@ func TestASmallPacketIsWrittenAtOnce(t *testing.T) {
 	})
 }
 
+// TestALargePacketIsOneWrite, of the two that it comes in; not ahead, it is written when Write returns.
+func TestALargePacketIsOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, far := newWire(t, false)
+		whole, writes := packet(32 << 10)
+		written := 0
+		go func() {
+			for _, w := range writes {
+				p.Write(w)
+				written++
+			}
+		}()
+		synctest.Wait()
+		if written != 1 {
+			t.Errorf("%d of two writes returned and nobody had read", written)
+		}
+		if n, err := far.Read(make([]byte, bigRead)); n != len(whole) {
+			t.Errorf("%d bytes came at once, want %d: %v", n, len(whole), err)
+		}
+		synctest.Wait()
+		if written != 2 || p.waits() {
+			t.Errorf("%d writes returned, something waits: %v", written, p.waits())
+		}
+	})
+}
+
 // TestAPeerThatDoesNotRead holds up whoever writes to it, once no more may wait; what was written meanwhile
 // comes in few pieces.
 func TestAPeerThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, far := newWire(t)
+		p, far := newWire(t, true)
 		taken := 0
 		go func() {
 			for range 50 {
@@ -126,7 +159,7 @@ func TestAPeerThatDoesNotRead(t *testing.T) {
 // TestAnIdleConnectionHoldsNothing counts what is borrowed.
 func TestAnIdleConnectionHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, far := newWire(t)
+		p, far := newWire(t, true)
 		go io.Copy(io.Discard, far)
 		for range 20 {
 			_, writes := packet(32 << 10)

@@ -165,7 +165,7 @@ func (s *Server) letIn(ctx context.Context, l *login, p *peer, inTime func() boo
 		s.log().WarnContext(ctx, "no host certificate", "name", l.typed, "error", err)
 		return in
 	}
-	wire := newPackets(transport, &s.buffers)
+	wire := newPackets(transport, &s.buffers, false)
 	conn, channels, requests, err := gossh.NewServerConn(wire, config)
 	if !inTime() || err != nil {
 		if err == nil {

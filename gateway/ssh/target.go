@@ -117,7 +117,7 @@ func (s *Server) reach(address string, config *gossh.ClientConfig, p *peer, d *d
 	if err := p.socket.SetReadDeadline(time.Now().Add(connectWithin)); err != nil {
 		return nil, nil, err
 	}
-	wire := newPackets(p.socket, &s.buffers)
+	wire := newPackets(p.socket, &s.buffers, true)
 	conn, channels, requests, err := gossh.NewClientConn(wire, address, config)
 	if err != nil {
 		return nil, nil, err
