@@ -227,6 +227,33 @@ func TestIdleSessionsEnd(t *testing.T) {
 	})
 }
 
+// TestSessionsAreListedWhileTheyEnd is for the race detector: a gateway that comes back to its control plane
+// says which sessions it has.
+func TestSessionsAreListedWhileTheyEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, p := start(t, time.Hour, nil)
+		run(t, g)
+		s := begin(t, g)
+		began, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			close(began)
+			for live := g.Sessions(); len(live) > 0; live = g.Sessions() {
+				if !live[0].EndedAt.IsZero() || live[0].EndReason != "" {
+					t.Errorf("live, and over: %+v", live[0])
+				}
+			}
+		}()
+		<-began
+		s.Finish("exit 0")
+		<-done
+		synctest.Wait()
+		if len(p.ended) != 1 || p.ended[0].EndReason != "exit 0" || p.ended[0].EndedAt.IsZero() || len(g.Sessions()) != 0 {
+			t.Errorf("reported %+v, left %v", p.ended, g.Sessions())
+		}
+	})
+}
+
 // Somebody who keeps a connection open begins new sessions only while the issuer's word is fresh.
 func TestOldProofIsProvenAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -231,22 +231,22 @@ func (s *Session) Finish(why string) {
 	}
 	s.cancel(nil)
 	s.hub.Close()
-	s.EndedAt, s.EndReason = time.Now(), why
+	over := s.Session
+	over.EndedAt, over.EndReason = time.Now(), why
 	if s.writer != nil {
 		if err := s.writer.Close(why); err != nil {
 			s.gateway.Log.ErrorContext(s.ctx, "recording not completed", "session", s.ID, "error", err)
 		}
-		s.Recording = s.writer.State()
+		over.Recording = s.writer.State()
 	}
-	s.gateway.forget(s)
+	s.gateway.forget(s, over)
 }
 
-// forget takes the session out of the live ones and reports its end.
-func (g *Gateway) forget(s *Session) {
+// forget takes the session out of the live ones, of which it never changes, and reports how it ended.
+func (g *Gateway) forget(s *Session, session brevet.Session) {
 	g.mu.Lock()
 	delete(g.sessions, s.ID)
 	g.mu.Unlock()
-	session := s.Session
 	g.report(func(ctx context.Context) error { return g.Control.End(ctx, session) })
 	close(s.finished)
 }
