@@ -52,6 +52,7 @@ func (a *app) requests() *cobra.Command {
 	f.BoolVar(&mine, "mine", false, "only your own")
 	f.BoolVar(&all, "all", false, "also those that are decided")
 	f.BoolVarP(&watch, "watch", "w", false, "show new ones as they come, until you stop it")
+	cmd.MarkFlagsMutuallyExclusive("for-me", "mine") // nobody answers their own
 	return cmd
 }
 

@@ -37,7 +37,8 @@ type Config struct {
 	Clock func() time.Time // nil: time.Now
 	Log   *slog.Logger     // hears of what somebody should look into; nil: nobody does
 	// Memory is of statements and signatures that were checked, by whoever else checks in this process:
-	// only package proof writes to it, and only what it found good. Nil: the issuer's own.
+	// only package proof writes to it, and only what it found good, or the log of this process signed. Nil:
+	// the issuer's own.
 	Memory *proof.Memory
 }
 

@@ -117,5 +117,6 @@ func unreached(err *connect.Error) error {
 	if err.Code() == connect.CodeDeadlineExceeded {
 		return brevet.Errorf(brevet.Unavailable, "the server did not answer in time").Because(err)
 	}
-	return brevet.Errorf(brevet.Unavailable, "the server cannot be reached: %s", brevet.Quote(err.Message())).Because(err)
+	return brevet.Errorf(brevet.Unavailable, "the server cannot be reached: %s", brevet.Quote(err.Message())).Because(err).
+		WithHint("is it running, and is this machine allowed to reach it? brevet doctor shows its address")
 }

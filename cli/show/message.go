@@ -43,6 +43,7 @@ func Message(w io.Writer, f Format, m proto.Message) error {
 	if err != nil {
 		return fmt.Errorf("write the message as JSON: %w", err)
 	}
+	compact = withEmptyLists(compact, m)
 	if f == AsYAML {
 		b, err := yaml.JSONToYAML(compact)
 		if err != nil {
@@ -58,6 +59,25 @@ func Message(w io.Writer, f Format, m proto.Message) error {
 	}
 	_, err = w.Write(append(escapeJSON(b.Bytes()), '\n'))
 	return err
+}
+
+// withEmptyLists adds m's own lists that are empty to its JSON, which protojson leaves out: a script that
+// walks through a list need not know that there may be none.
+func withEmptyLists(object []byte, m proto.Message) []byte {
+	message := m.ProtoReflect()
+	fields := message.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if !f.IsList() || message.Has(f) {
+			continue
+		}
+		object = bytes.TrimSuffix(object, []byte("}"))
+		if len(object) > 1 { // more than the brace
+			object = append(object, ',')
+		}
+		object = fmt.Appendf(object, "%q:[]}", f.JSONName())
+	}
+	return object
 }
 
 // MessageLine prints m as JSON on one line, for streams.

@@ -9,9 +9,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/brevet-pim/brevet"
+	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
 )
 
 func TestText(t *testing.T) {
@@ -184,5 +186,30 @@ func TestFormats(t *testing.T) {
 	}
 	if _, err := ParseFormat("xml"); brevet.KindOf(err) != brevet.Invalid {
 		t.Errorf("xml: %v", err)
+	}
+}
+
+// TestAListThatIsEmptyIsThere, so that jq '.requests[]' says nothing instead of failing.
+func TestAListThatIsEmptyIsThere(t *testing.T) {
+	for _, tt := range []struct {
+		m    proto.Message
+		want string
+	}{
+		{&brevetv1.ListRequestsResponse{}, `{"requests":[]}`},
+		{&brevetv1.ListRequestsResponse{NextPageToken: "x"}, `{"nextPageToken":"x","requests":[]}`},
+		{&brevetv1.ListRequestsResponse{Requests: []*brevetv1.Request{{Id: "req_1"}}}, `{"requests":[{"id":"req_1"}]}`},
+		{&structpb.Struct{}, `{}`},
+	} {
+		var out, compact bytes.Buffer
+		if err := Message(&out, AsJSON, tt.m); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Compact(&compact, out.Bytes()); err != nil || compact.String() != tt.want {
+			t.Errorf("got %s, %v, want %s", compact.String(), err, tt.want)
+		}
+	}
+	var out bytes.Buffer
+	if err := Message(&out, AsYAML, &brevetv1.ListRequestsResponse{}); err != nil || out.String() != "---\nrequests: []\n" {
+		t.Errorf("got %q, %v", out.String(), err)
 	}
 }
