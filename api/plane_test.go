@@ -74,10 +74,10 @@ func newPlane(t *testing.T) *plane {
 func (p *plane) run(dir string, c issuer.Config) {
 	p.t.Helper()
 	log := slog.New(slog.NewTextHandler(p.log, nil))
-	kept, err := store.Open(context.Background(), store.Config{Database: filepath.Join(dir, "brevet.db"), Log: p.Log.Signer()})
+	c.Memory = &proof.Memory{} // one for all, as in the server
+	kept, err := store.Open(context.Background(), store.Config{Database: filepath.Join(dir, "brevet.db"), Log: p.Log.Signer().Telling(c.Memory.SignedCheckpoint)})
 	must(p.t, err)
 	p.found(kept)
-	c.Memory = &proof.Memory{} // one for both, as in the server
 	signs, err := issuer.Open(context.Background(), c)
 	must(p.t, err)
 	recorder, err := seal.NewIdentity()

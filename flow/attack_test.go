@@ -546,13 +546,19 @@ func TestReadingIsAnEvent(t *testing.T) {
 func TestARequestIsSpentOnce(t *testing.T) {
 	w := onSQLite(t)
 	r := w.granted()
-	again, err := w.spine.Ask(t.Context(), w.as("bob"), r.Envelope)
-	must(t, err)
-	if again.Grant != r.Grant || w.count("grant", r) != 1 {
-		t.Errorf("asked again: %s, %d grants", again.Grant, w.count("grant", r))
+	for _, restart := range []bool{false, true} { // after it, nothing is remembered of who asked
+		if restart {
+			w.restart(nil)
+		}
+		size := w.store.Size()
+		again, err := w.spine.Ask(t.Context(), w.as("bob"), r.Envelope)
+		must(t, err)
+		if again.Grant != r.Grant || w.count("grant", r) != 1 || w.store.Size() != size {
+			t.Errorf("asked again (after a restart: %t): %s, %d grants, %d events more", restart, again.Grant, w.count("grant", r), w.store.Size()-size)
+		}
 	}
 	ev := proof.NewEvidence(must1(statement.Parse(r.Envelope))(t), nil, claimedOf(t, w, r))
-	_, err = w.issuer.Prepare(t.Context(), ev)
+	_, err := w.issuer.Prepare(t.Context(), ev)
 	refused(t, err, brevet.Conflict, "spent")
 }
 

@@ -2,20 +2,17 @@ package flow_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/brevet-pim/brevet"
-	"github.com/brevet-pim/brevet/audit"
 	"github.com/brevet-pim/brevet/flow"
 	"github.com/brevet-pim/brevet/flow/watch"
 	"github.com/brevet-pim/brevet/issuer"
@@ -40,8 +37,8 @@ type world struct {
 	issuer   *issuer.Issuer
 	spine    *flow.Spine
 	stop     func()
-	keep     time.Duration                // for how long events keep their bodies, from the next start on
-	memory   atomic.Pointer[proof.Memory] // of the server that runs
+	keep     time.Duration // for how long events keep their bodies, from the next start on
+	memory   prooftest.Running
 
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -98,7 +95,7 @@ func (w *world) openStore() {
 }
 
 func (w *world) tryOpenStore() (err error) {
-	w.store, err = store.Open(context.Background(), store.Config{Database: w.database, Log: w.Log.Signer().Telling(w.checkpointed)})
+	w.store, err = store.Open(context.Background(), store.Config{Database: w.database, Log: w.Log.Signer().Telling(w.memory.Told)})
 	return err
 }
 
@@ -120,13 +117,6 @@ func (w *world) writeLog() {
 			return []brevet.Event{{ID: brevet.NewEventID(at), Kind: string(kind), Subject: string(e.Envelope.ID()), At: at, Actor: person("alice"), Outcome: "success", Message: "founded", Statement: raw}}, nil
 		})
 		must(w.t, err)
-	}
-}
-
-// checkpointed has the server that runs know of a checkpoint that its log signed.
-func (w *world) checkpointed(checkpoint []byte, by ed25519.PublicKey, c audit.Checkpoint) {
-	if memory := w.memory.Load(); memory != nil {
-		memory.SignedCheckpoint(checkpoint, by, c)
 	}
 }
 

@@ -242,11 +242,12 @@ func (s *Session) Finish(why string) {
 	s.gateway.forget(s, over)
 }
 
-// forget takes the session out of the live ones, of which it never changes, and reports how it ended.
-func (g *Gateway) forget(s *Session, session brevet.Session) {
+// forget takes the session out of the live ones and reports how it ended. What others list of a live one
+// is never changed.
+func (g *Gateway) forget(s *Session, over brevet.Session) {
 	g.mu.Lock()
 	delete(g.sessions, s.ID)
 	g.mu.Unlock()
-	g.report(func(ctx context.Context) error { return g.Control.End(ctx, session) })
+	g.report(func(ctx context.Context) error { return g.Control.End(ctx, over) })
 	close(s.finished)
 }

@@ -358,7 +358,7 @@ func TestWhoeverSaysNewGetsNothingMore(t *testing.T) {
 		refused(t, err, brevet.Refused, "was not enrolled yet")
 		intent, bundle, err := prepareNew(request)
 		if err != nil {
-			t.Fatal(err) // as if it were asked for now, which would be right
+			t.Fatal(err) // it is judged as if it came next, and then its key is enrolled
 		}
 		_, err = w.issuer.Issue(t.Context(), intent, w.logIntent(intent), bundle)
 		refused(t, err, brevet.Refused, "was not enrolled yet")

@@ -118,5 +118,5 @@ func unreached(err *connect.Error) error {
 		return brevet.Errorf(brevet.Unavailable, "the server did not answer in time").Because(err)
 	}
 	return brevet.Errorf(brevet.Unavailable, "the server cannot be reached: %s", brevet.Quote(err.Message())).Because(err).
-		WithHint("is it running, and is this machine allowed to reach it? brevet doctor shows its address")
+		WithHint("see whether it runs there (brevet server), and whether this machine may reach it")
 }

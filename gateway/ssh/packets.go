@@ -11,7 +11,8 @@ const (
 	// bufioSize is that of the bufio.Writer in golang.org/x/crypto/ssh, which makes two writes of a large
 	// packet: what fills it, then the rest.
 	bufioSize = 4096
-	// mostQueued is how many bytes wait to be written. Whoever has more than fits waits with it.
+	// mostQueued is how many bytes wait to be written, beside as many at most that are being written.
+	// Whoever has more than fits waits with it.
 	mostQueued = bigRead - 32<<10
 )
 

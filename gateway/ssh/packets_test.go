@@ -156,7 +156,7 @@ func TestAPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// TestAnIdleConnectionHoldsNothing counts what is borrowed.
+// TestAnIdleConnectionHoldsNothing: when all is written, no buffer is borrowed for it and nobody writes.
 func TestAnIdleConnectionHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, far := newWire(t, true)

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -135,3 +136,13 @@ func must(t testing.TB, err error) {
 
 // Signer returns what signs the log's checkpoints, for a store that goes on with it.
 func (l *Log) Signer() *audit.Signer { return l.signer }
+
+// Running is the memory of the server that runs now, whose log outlives it. Nil: none runs.
+type Running struct{ atomic.Pointer[proof.Memory] }
+
+// Told passes on to it what the log signed: see audit.Signer.Telling.
+func (r *Running) Told(signed []byte, by ed25519.PublicKey, c audit.Checkpoint) {
+	if memory := r.Load(); memory != nil {
+		memory.SignedCheckpoint(signed, by, c)
+	}
+}

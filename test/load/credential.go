@@ -102,6 +102,8 @@ func askServer(ctx context.Context, o options, dir string) (*asked, error) {
 			return nil, err
 		}
 	}
+	// Each change of the roster has the server look at all grants once more, some seconds later (flow's
+	// lead and idle). That is no part of what a request takes.
 	time.Sleep(time.Until(changed.Add(o.settling)))
 	var next atomic.Int64
 	ask := func(int) error {

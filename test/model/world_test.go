@@ -31,6 +31,7 @@ type world struct {
 	bubble   bool // whether it lives in a bubble of testing/synctest
 	database string
 	config   issuer.Config
+	memory   prooftest.Running
 	recorder *seal.Identity
 	log      *slog.Logger
 
@@ -86,7 +87,7 @@ func newWorld(t testing.TB, database string, bubble bool, log *slog.Logger) *wor
 func (w *world) openStore() {
 	w.t.Helper()
 	var err error
-	w.store, err = store.Open(context.Background(), store.Config{Database: w.database, Log: w.Log.Signer(), Logger: w.log})
+	w.store, err = store.Open(context.Background(), store.Config{Database: w.database, Log: w.Log.Signer().Telling(w.memory.Told), Logger: w.log})
 	must(w.t, err)
 }
 
@@ -123,7 +124,8 @@ func (w *world) writeLog() {
 // run starts the control plane on what store and issuer hold.
 func (w *world) run() {
 	w.t.Helper()
-	w.config.Memory = &proof.Memory{} // one for both, as in the server
+	w.config.Memory = &proof.Memory{} // one for all, as in the server
+	w.memory.Store(w.config.Memory)
 	open, err := issuer.Open(context.Background(), w.config)
 	must(w.t, err)
 	w.issuer = &tapped{Issuer: open}
