@@ -23,7 +23,7 @@ func (s *Spine) PutChunks(ctx context.Context, by brevet.Caller, id brevet.Sessi
 	if !session.Recorded {
 		return brevet.RecordingState{}, brevet.Errorf(brevet.Refused, "%s is not recorded", id)
 	}
-	state, err := s.Recordings.Put(id, first, chunks)
+	state, hashes, err := s.Recordings.Put(id, first, chunks)
 	if err != nil {
 		if brevet.KindOf(err) == brevet.Conflict {
 			s.tellGap(ctx, by, session, "chunks came that do not fit: "+err.Error())
@@ -31,10 +31,6 @@ func (s *Spine) PutChunks(ctx context.Context, by brevet.Caller, id brevet.Sessi
 		return state, err
 	}
 	fault.Point("flow.recording.put")
-	hashes, err := record.Hashes(chunks)
-	if err != nil {
-		return state, err
-	}
 	err = s.Store.Work(ctx, func(w *store.Work) error {
 		for i, chunk := range chunks {
 			if _, err := w.AddChunk(store.Chunk{Session: id, Number: int64(first + i), SHA256: hashes[i].String(), Size: int64(len(chunk))}); err != nil {

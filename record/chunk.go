@@ -20,25 +20,31 @@ import (
 
 // A chunk is
 //
-//	"brvrec" 0x01 | flags (1) | session (30) | index (4) | before (8) | previous hash (32) |
+//	"brvrec" 0x01 | flags (1) | session (30) | index (4) | before (8) | previous tag (16) |
 //	preamble length (2) | preamble | sealed frames
 //
 // with numbers big-endian. Before is how many bytes the chunks before it have together.
 // Everything up to the sealed frames is clear, and is the associated data of the seal:
 // AES-256-GCM under the recording's data key, with the index as nonce (a key serves one
-// Writer, which never uses an index twice). The hash of a chunk is SHA-256(previous hash ‖
-// chunk); the previous hash of chunk 0 is made of the session's id. So the chain can be
-// followed without a key.
+// Writer, which never uses an index twice). The previous tag is the one that ends the seal
+// of the chunk before: so the chain holds for everybody who lacks the key.
 //
 // Only chunk 0 has a preamble: a commitment to the data key (32), and that key wrapped to
 // each recipient: count (1), then recipient id (32), length (2), wrapped key. The
 // commitment is there because GCM does not commit: without it a gateway could make one
 // chunk that opens differently for two recipients with two keys.
+//
+// Where a recording is kept, each chunk stands behind its link (32): the hash of the one
+// before it, SHA-256(link ‖ chunk); the link of chunk 0 is made of the session's id. So the
+// chain can be followed without a key, with sha256sum if need be, and the last hash, which
+// the log has, binds also those who have the key and could make another chunk for a tag.
+// Whoever keeps a recording makes the links, not whoever seals it: a gateway that hashed
+// while bytes flow would take a quarter of its processor time for that.
 const (
 	chunkMagic   = "brvrec\x01"
 	sessionLen   = 30
 	hashLen      = sha256.Size
-	headLen      = len(chunkMagic) + 1 + sessionLen + 4 + 8 + hashLen + 2
+	headLen      = len(chunkMagic) + 1 + sessionLen + 4 + 8 + gcmTag + 2
 	maxPreamble  = hashLen + 1 + MaxRecipients*(hashLen+2+maxWrapped)
 	maxWrapped   = dataKeyLen + seal.WrapOverhead
 	dataKeyLen   = 32
@@ -58,33 +64,58 @@ const (
 // MaxRecipients is how many recipients a recording may be sealed to.
 const MaxRecipients = 16
 
-// Hash is the hash of a chunk and so of every one before it.
+// Hash is the hash of a chunk with its link, and so of every one before it.
 type Hash [hashLen]byte
 
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// seed is what stands for the previous hash in a session's first chunk.
+// tag is what the seal of a chunk ends with.
+type tag [gcmTag]byte
+
+func (t tag) String() string { return hex.EncodeToString(t[:]) }
+
+// seed is the link of a session's first chunk.
 func seed(session brevet.SessionID) Hash {
 	return sha256.Sum256([]byte("brevet.recording.v1\n" + string(session) + "\n"))
 }
 
-// follow returns the hash of the chunk that comes after prev.
-func follow(prev Hash, chunk []byte) (h Hash) {
-	d := sha256.New()
-	d.Write(prev[:])
-	d.Write(chunk)
-	d.Sum(h[:0])
-	return h
+// link puts a chunk behind its link, the hash of the one before, and returns it with its own hash.
+func link(chain Hash, chunk []byte) ([]byte, Hash) {
+	linked := slices.Concat(chain[:], chunk)
+	return linked, sha256.Sum256(linked)
+}
+
+// unlink takes a chunk apart that stands behind its link.
+func unlink(linked []byte) (chain Hash, chunk []byte, err error) {
+	if len(linked) < hashLen {
+		return Hash{}, nil, malformed("this is not a chunk of a recording")
+	}
+	return Hash(linked), linked[hashLen:], nil
+}
+
+// place is where the next chunk of a recording belongs.
+type place struct {
+	session brevet.SessionID
+	index   uint32
+	before  uint64
+	tag     tag // of the chunk before; zero before the first
+}
+
+// takes reports whether the chunk with the head belongs there.
+func (p place) takes(h head) bool { return h.place == p }
+
+// after moves behind the chunk.
+func (p *place) after(chunk []byte) {
+	p.index++
+	p.before += uint64(len(chunk))
+	p.tag = tag(chunk[len(chunk)-gcmTag:])
 }
 
 // head is the clear part of a chunk.
 type head struct {
-	last     bool
-	zstd     bool
-	session  brevet.SessionID
-	index    uint32
-	before   uint64
-	previous Hash
+	last bool
+	zstd bool
+	place
 	preamble []byte
 }
 
@@ -101,7 +132,7 @@ func (h head) append(b []byte) []byte {
 	b = append(b, h.session...)
 	b = binary.BigEndian.AppendUint32(b, h.index)
 	b = binary.BigEndian.AppendUint64(b, h.before)
-	b = append(b, h.previous[:]...)
+	b = append(b, h.tag[:]...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.preamble)))
 	return append(b, h.preamble...)
 }
@@ -130,9 +161,9 @@ func parseHead(chunk []byte) (h head, sealed []byte, err error) {
 	h.index = binary.BigEndian.Uint32(b)
 	h.before = binary.BigEndian.Uint64(b[4:])
 	b = b[12:]
-	h.previous = Hash(b[:hashLen])
-	n := int(binary.BigEndian.Uint16(b[hashLen:]))
-	b = b[hashLen+preambleSize:]
+	h.tag = tag(b)
+	n := int(binary.BigEndian.Uint16(b[gcmTag:]))
+	b = b[gcmTag+preambleSize:]
 	if n > len(b)-gcmTag || (n > 0) != (h.index == 0) {
 		return head{}, nil, malformed("a chunk has a preamble of %d bytes, where it may not", n)
 	}
@@ -143,13 +174,10 @@ func parseHead(chunk []byte) (h head, sealed []byte, err error) {
 // sealer makes the chunks of one recording, one after another. It is not safe for
 // concurrent use.
 type sealer struct {
-	session  brevet.SessionID
+	place    // of the next chunk
 	pools    *pools
 	aead     cipher.AEAD
 	preamble []byte
-	index    uint32 // of the next chunk
-	before   uint64
-	chain    Hash // of the chunk before
 }
 
 // newSealer makes a data key, wraps it to the recipients and forgets it.
@@ -178,12 +206,12 @@ func newSealer(session brevet.SessionID, recipients []seal.Recipient, pools *poo
 	if err != nil {
 		return nil, err
 	}
-	return &sealer{session: session, pools: pools, aead: aead, preamble: preamble, chain: seed(session)}, nil
+	return &sealer{place: place{session: session}, pools: pools, aead: aead, preamble: preamble}, nil
 }
 
 // seal makes the next chunk of plain frames, in the room of buf if that is enough.
 func (s *sealer) seal(buf, plain []byte, last bool) []byte {
-	h := head{last: last, session: s.session, index: s.index, before: s.before, previous: s.chain}
+	h := head{last: last, place: s.place}
 	if s.index == 0 {
 		h.preamble = s.preamble
 		s.preamble = nil
@@ -202,16 +230,13 @@ func (s *sealer) seal(buf, plain []byte, last bool) []byte {
 	out = h.append(out)
 	nonce := nonceOf(s.index)
 	out = s.aead.Seal(out, nonce[:], body, out[:size])
-
-	s.chain = follow(s.chain, out)
-	s.index++
-	s.before += uint64(len(out))
+	s.after(out)
 	return out
 }
 
 // end returns what the End event of the next chunk says of the ones before.
 func (s *sealer) end(e End) End {
-	e.Chunks, e.Root = int(s.index)+1, s.chain.String()
+	e.Chunks, e.Root = int(s.index)+1, s.tag.String()
 	return e
 }
 

@@ -123,12 +123,12 @@ type Count struct {
 	Recorded int64 `json:"recorded"`
 }
 
-// End closes a recording. Root binds every chunk before the one that it stands in, and
-// that one is known by its own seal, so a recording with its End is whole.
+// End closes a recording. Root is of the chain of seals, which binds every chunk before the one
+// that the End stands in, and that one is known by its own seal, so a recording with its End is whole.
 type End struct {
 	Reason string `json:"reason"`
 	Chunks int    `json:"chunks"` // with the one that it stands in
-	Root   string `json:"root"`   // hash of the chain before that one, hex
+	Root   string `json:"root"`   // tag of the chunk before that one, hex
 	Stdin  Count  `json:"stdin"`
 	Stdout Count  `json:"stdout"`
 	Stderr Count  `json:"stderr"`

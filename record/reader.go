@@ -1,6 +1,7 @@
 package record
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +12,7 @@ import (
 	"github.com/brevet-pim/brevet/seal"
 )
 
-// Source gives the chunks of a recording by position. A Store's recording is one.
+// Source gives the chunks of a recording, each behind its link, by position. A Store's recording is one.
 type Source interface {
 	// Chunk returns a chunk, valid until the next call, or an error that matches fs.ErrNotExist.
 	Chunk(index int) ([]byte, error)
@@ -91,7 +92,7 @@ type Report struct {
 	Chunks     int           // sound ones, from the first on
 	Frames     int           // events in them; 0 without a key
 	Last       time.Duration // when the last of them was, since the start: where a cut recording ends
-	Bytes      int64         // of the sound chunks, as stored
+	Bytes      int64         // of the sound chunks, without their links
 	Commitment string
 	Root       string // hash of the last sound chunk
 	Complete   bool   // the last chunk is there, and nothing is wrong
@@ -111,7 +112,7 @@ func Verify(src Source, session brevet.SessionID, known Known, identities ...*se
 
 // Open begins to read a recording, to see its events.
 func Open(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) *Reading {
-	return &Reading{src: src, session: session, known: known, identities: identities, chain: seed(session), report: Report{Session: session}}
+	return &Reading{src: src, session: session, known: known, identities: identities, chain: seed(session), next: place{session: session}, report: Report{Session: session}}
 }
 
 // Reading goes through one recording once. It may be one that still grows: then it ends where the
@@ -124,8 +125,9 @@ type Reading struct {
 	keyless    bool
 
 	opener *opener
-	chain  Hash
-	at     int // the chunk that is looked at
+	chain  Hash  // of the chunk before
+	next   place // where the chunk that is looked at belongs
+	at     int   // its position
 	last   Event
 	ended  bool // the End was read
 	report Report
@@ -189,12 +191,12 @@ func (r *Reading) chunk(yield func(Event) bool) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	h, sealed, err := r.place(raw)
+	chunk, h, sealed, err := r.place(raw)
 	if err != nil {
 		return false, err
 	}
 	if !r.keyless {
-		plain, err := r.unseal(raw, h, sealed)
+		plain, err := r.unseal(chunk, h, sealed)
 		if err != nil {
 			return false, err
 		}
@@ -213,7 +215,7 @@ func (r *Reading) chunk(yield func(Event) bool) (more bool, err error) {
 			return false, errFault{Garbled, errors.New("the last chunk and the End event do not agree")}
 		}
 	}
-	return !h.last, r.accept(raw, h)
+	return !h.last, r.accept(raw, chunk, h)
 }
 
 // take returns the chunk that is looked at, or says what it means that it is not there.
@@ -236,29 +238,32 @@ func (r *Reading) take() ([]byte, error) {
 }
 
 // place parses the clear part and finds out whether the chunk stands where it belongs.
-func (r *Reading) place(raw []byte) (head, []byte, error) {
-	h, sealed, err := parseHead(raw)
+func (r *Reading) place(raw []byte) (chunk []byte, h head, sealed []byte, err error) {
+	chain, chunk, err := unlink(raw)
+	if err == nil {
+		h, sealed, err = parseHead(chunk)
+	}
 	switch {
 	case err != nil:
-		return h, nil, errFault{Altered, err}
+		return nil, h, nil, errFault{Altered, err}
 	case h.session != r.session:
-		return h, nil, errFault{Foreign, fmt.Errorf("it names %s", h.session)}
-	case int64(h.index) != int64(r.at):
-		return h, nil, errFault{Reordered, fmt.Errorf("it is chunk %d", h.index)}
+		return nil, h, nil, errFault{Foreign, fmt.Errorf("it names %s", h.session)}
+	case h.index != r.next.index:
+		return nil, h, nil, errFault{Reordered, fmt.Errorf("it is chunk %d", h.index)}
 	}
-	if h.previous == r.chain && h.before == uint64(r.report.Bytes) {
-		return h, sealed, nil
+	if chain == r.chain && r.next.takes(h) {
+		return chunk, h, sealed, nil
 	}
 	// Which of the two chunks is wrong, a seal tells; the one before has opened.
 	if r.keyless && r.at > 0 {
 		r.at--
 		r.report.Chunks, r.report.Root = r.at, ""
-		return h, nil, errFault{Altered, errors.New("the next chunk does not follow it")}
+		return nil, h, nil, errFault{Altered, errors.New("the next chunk does not follow it")}
 	}
-	return h, nil, errFault{Altered, errors.New("it does not follow the chunk before")}
+	return nil, h, nil, errFault{Altered, errors.New("it does not follow the chunk before")}
 }
 
-func (r *Reading) unseal(raw []byte, h head, sealed []byte) ([]byte, error) {
+func (r *Reading) unseal(chunk []byte, h head, sealed []byte) ([]byte, error) {
 	if r.opener == nil {
 		o, err := newOpener(h, r.identities)
 		if err != nil {
@@ -266,7 +271,7 @@ func (r *Reading) unseal(raw []byte, h head, sealed []byte) ([]byte, error) {
 		}
 		r.opener = o
 	}
-	plain, err := r.opener.open(raw, h, sealed)
+	plain, err := r.opener.open(chunk, h, sealed)
 	if err != nil {
 		return nil, errFault{Altered, err}
 	}
@@ -291,7 +296,7 @@ func (r *Reading) rule(e Event, h head) error {
 	if e.Kind == KindEnd {
 		r.ended = true
 		end, _ := e.End()
-		if !h.last || end.Chunks != r.at+1 || end.Root != r.chain.String() {
+		if !h.last || end.Chunks != r.at+1 || end.Root != r.next.tag.String() {
 			return errors.New("the End counts other chunks than there are")
 		}
 	}
@@ -300,8 +305,9 @@ func (r *Reading) rule(e Event, h head) error {
 }
 
 // accept counts a sound chunk.
-func (r *Reading) accept(raw []byte, h head) error {
-	r.chain = follow(r.chain, raw)
+func (r *Reading) accept(raw, chunk []byte, h head) error {
+	r.chain = sha256.Sum256(raw)
+	r.next.after(chunk)
 	if r.at == 0 {
 		r.report.Commitment = r.chain.String()
 		if r.known.Commitment != "" && r.known.Commitment != r.report.Commitment {
@@ -310,7 +316,7 @@ func (r *Reading) accept(raw []byte, h head) error {
 	}
 	r.at++
 	r.report.Chunks = r.at
-	r.report.Bytes += int64(len(raw))
+	r.report.Bytes += int64(len(chunk))
 	r.report.Root = r.chain.String()
 	if !h.last {
 		return nil

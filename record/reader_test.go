@@ -3,7 +3,6 @@ package record
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -36,7 +35,7 @@ func recorded(t testing.TB, id *seal.Identity, session brevet.SessionID, text st
 	if len(sink.chunks) != 5 {
 		t.Fatalf("%d chunks", len(sink.chunks))
 	}
-	return sink, Known{w.Commitment().String(), w.State().Root}
+	return sink, Known{w.Commitment().String(), sink.root.String()}
 }
 
 func TestVerifyNamesWhatIsWrong(t *testing.T) {
@@ -77,14 +76,21 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 		{name: "a bit of the tag", edit: func(m *memory) { flip(m, 2, -1) }, fault: Altered, chunk: 2, keyless: Altered},
 		{name: "a bit of the last", edit: func(m *memory) { flip(m, 4, -1) }, fault: Altered, chunk: 4},
 		{name: "a bit of the last, as the log knows it", edit: func(m *memory) { flip(m, 4, -1) }, known: known, fault: Altered, chunk: 4, keyless: Replaced},
-		{name: "the magic", edit: func(m *memory) { flip(m, 3, 0) }, fault: Altered, chunk: 3, keyless: Altered},
-		{name: "the last flag set", edit: func(m *memory) { flip(m, 1, len(chunkMagic)) }, fault: Altered, chunk: 1, keyless: Foreign},
-		{name: "the last flag taken away", edit: func(m *memory) { flip(m, 4, len(chunkMagic)) }, fault: Altered, chunk: 4, keyless: Cut},
-		{name: "the previous hash", edit: func(m *memory) { flip(m, 3, headLen-10) }, fault: Altered, chunk: 3, keyless: Altered},
-		{name: "the count of bytes", edit: func(m *memory) { flip(m, 3, headLen-hashLen-3) }, fault: Altered, chunk: 3, keyless: Altered},
-		{name: "the wrapped key", edit: func(m *memory) { flip(m, 0, headLen+hashLen+1+hashLen+2+5) }, fault: Unopened, chunk: 0, keyless: Altered},
-		{name: "the commitment", edit: func(m *memory) { flip(m, 0, headLen) }, fault: Unopened, chunk: 0, keyless: Altered},
-		{name: "cut short", edit: func(m *memory) { m.chunks[2] = m.chunks[2][:headLen+3] }, fault: Altered, chunk: 2, keyless: Altered},
+		{name: "the link", edit: func(m *memory) { flip(m, 3, 5) }, fault: Altered, chunk: 3, keyless: Altered},
+		{name: "the first link", edit: func(m *memory) { flip(m, 0, 5) }, fault: Altered, chunk: 0, keyless: Altered},
+		{name: "the magic", edit: func(m *memory) { flip(m, 3, hashLen) }, fault: Altered, chunk: 3, keyless: Altered},
+		{name: "the last flag set", edit: func(m *memory) { flip(m, 1, hashLen+len(chunkMagic)) }, fault: Altered, chunk: 1, keyless: Foreign},
+		{name: "the last flag taken away", edit: func(m *memory) { flip(m, 4, hashLen+len(chunkMagic)) }, fault: Altered, chunk: 4, keyless: Cut},
+		{name: "the previous tag", edit: func(m *memory) { flip(m, 3, hashLen+headLen-10) }, fault: Altered, chunk: 3, keyless: Altered},
+		{name: "the count of bytes", edit: func(m *memory) { flip(m, 3, hashLen+headLen-2-gcmTag-3) }, fault: Altered, chunk: 3, keyless: Altered},
+		{name: "the wrapped key", edit: func(m *memory) { flip(m, 0, hashLen+headLen+hashLen+1+hashLen+2+5) }, fault: Unopened, chunk: 0, keyless: Altered},
+		{name: "the commitment", edit: func(m *memory) { flip(m, 0, hashLen+headLen) }, fault: Unopened, chunk: 0, keyless: Altered},
+		{name: "cut short", edit: func(m *memory) { m.chunks[2] = m.chunks[2][:hashLen+headLen+3] }, fault: Altered, chunk: 2, keyless: Altered},
+		{name: "cut within the link", edit: func(m *memory) { m.chunks[2] = m.chunks[2][:hashLen-1] }, fault: Altered, chunk: 2, keyless: Altered},
+		{name: "a bit, and every link after it", edit: func(m *memory) { flip(m, 2, -100); relink(m) }, fault: Altered, chunk: 2},
+		{name: "a bit, and every link after it, as the log knows it", edit: func(m *memory) { flip(m, 2, -100); relink(m) }, known: known, fault: Altered, chunk: 2, keyless: Replaced},
+		{name: "a bit of the tag, and every link after it", edit: func(m *memory) { flip(m, 2, -1); relink(m) }, fault: Altered, chunk: 2, keyless: Altered},
+		{name: "a twin's, and every link after it", edit: func(m *memory) { m.chunks[2] = twin.chunks[2]; relink(m) }, fault: Altered, chunk: 2, keyless: Altered},
 		{name: "empty", edit: func(m *memory) { m.chunks[2] = []byte{} }, fault: Altered, chunk: 2, keyless: Altered},
 		{name: "one more", edit: func(m *memory) { m.chunks = append(m.chunks, twin.chunks[4]) }, fault: Foreign, chunk: 5, keyless: Foreign},
 	}
@@ -122,6 +128,14 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 				t.Error("the End came out behind a fault")
 			}
 		})
+	}
+}
+
+// relink makes the links anew, as one would who alters a recording where it is kept.
+func relink(m *memory) {
+	chain := seed(testSession)
+	for i, c := range unlinked(m.chunks) {
+		m.chunks[i], chain = link(chain, c)
 	}
 }
 
@@ -204,7 +218,9 @@ func hostile(t testing.TB, id *seal.Identity, last bool, plains ...[]byte) *memo
 	}
 	m := &memory{}
 	for i, plain := range plains {
-		m.chunks = append(m.chunks, s.seal(nil, plain, last && i == len(plains)-1))
+		if err := m.Put(t.Context(), uint32(i), s.seal(nil, plain, last && i == len(plains)-1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return m
 }
@@ -266,10 +282,11 @@ func TestDecompressionBomb(t *testing.T) {
 	bomb := e.EncodeAll(make([]byte, 64<<20), nil)
 	m := hostile(t, id, false, []byte("placeholder that is long enough to be compressed: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))
 	s, _ := newSealer(testSession, []seal.Recipient{id.Recipient()}, &pools{})
-	h := head{zstd: true, session: testSession, previous: s.chain, preamble: s.preamble}
+	h := head{zstd: true, place: s.place, preamble: s.preamble}
 	ad := h.append(nil)
 	nonce := nonceOf(0)
-	m.chunks[0] = s.aead.Seal(bytes.Clone(ad), nonce[:], bomb, ad)
+	chunk := s.aead.Seal(bytes.Clone(ad), nonce[:], bomb, ad)
+	m.chunks[0], _ = link(seed(testSession), chunk)
 
 	if r := Verify(m, testSession, Known{}, id); r.Problem == nil || r.Problem.Fault != Altered {
 		t.Errorf("got %v", r.Problem)
@@ -279,11 +296,11 @@ func TestDecompressionBomb(t *testing.T) {
 	}
 	var o opener
 	o.aead = s.aead
-	parsed, sealed, err := parseHead(m.chunks[0])
+	parsed, sealed, err := parseHead(chunk)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := o.open(m.chunks[0], parsed, sealed); err == nil || len(plain) > ChunkSize {
+	if plain, err := o.open(chunk, parsed, sealed); err == nil || len(plain) > ChunkSize {
 		t.Errorf("%d bytes, %v", len(plain), err)
 	}
 }
@@ -294,7 +311,8 @@ func TestTwoKeysInOneRecording(t *testing.T) {
 	s, _ := newSealer(testSession, []seal.Recipient{ana.Recipient(), bo.Recipient()}, &pools{})
 	forBo, _ := bo.Recipient().Wrap(wrapContext(testSession), bytes.Repeat([]byte{1}, dataKeyLen))
 	copy(s.preamble[len(s.preamble)-len(forBo):], forBo)
-	m := &memory{chunks: [][]byte{s.seal(nil, frames(Event{Kind: KindStart, Data: []byte(`{"session":"` + string(testSession) + `"}`)}), false)}}
+	m := &memory{}
+	m.Put(t.Context(), 0, s.seal(nil, frames(Event{Kind: KindStart, Data: []byte(`{"session":"` + string(testSession) + `"}`)}), false))
 	if r := Verify(m, testSession, Known{}, bo); r.Problem == nil || r.Problem.Fault != Unopened || !strings.Contains(r.Problem.Error(), "committed") {
 		t.Errorf("got %v", r.Problem)
 	}
@@ -384,9 +402,9 @@ func FuzzReadEvents(f *testing.F) {
 }
 
 func FuzzChunk(f *testing.F) {
-	h := head{session: testSession, preamble: []byte("p")}
+	h := head{place: place{session: testSession}, preamble: []byte("p")}
 	f.Add(append(h.append(nil), make([]byte, 40)...))
-	h = head{session: testSession, index: 3, before: 1 << 40, last: true, zstd: true, previous: sha256.Sum256(nil)}
+	h = head{place: place{testSession, 3, 1 << 40, tag{1, 2}}, last: true, zstd: true}
 	f.Add(append(h.append(nil), make([]byte, 16)...))
 	f.Fuzz(func(t *testing.T, chunk []byte) {
 		h, sealed, err := parseHead(chunk)
@@ -397,7 +415,8 @@ func FuzzChunk(f *testing.F) {
 			t.Fatal("a chunk has two encodings")
 		}
 		parsePreamble(h.preamble)
-		m := &memory{chunks: [][]byte{chunk}}
-		Verify(m, h.session, Known{})
+		linked, _ := link(seed(h.session), chunk)
+		Verify(&memory{chunks: [][]byte{linked}}, h.session, Known{})
+		Verify(&memory{chunks: [][]byte{chunk}}, h.session, Known{})
 	})
 }

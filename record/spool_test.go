@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -41,7 +42,7 @@ func (u *storeUploader) Put(_ context.Context, session brevet.SessionID, first i
 			return err
 		}
 	}
-	_, err := u.store.Put(session, first, chunks)
+	_, _, err := u.store.Put(session, first, chunks)
 	if u.lost {
 		u.lost = false
 		return errors.New("connection reset")
@@ -52,6 +53,16 @@ func (u *storeUploader) Put(_ context.Context, session brevet.SessionID, first i
 func (u *storeUploader) Cut(_ context.Context, session brevet.SessionID, chunks int, reason string) error {
 	_, err := u.store.Cut(session, chunks, reason)
 	return err
+}
+
+// root returns the root of a complete recording.
+func (u *storeUploader) root(t testing.TB, session brevet.SessionID) string {
+	t.Helper()
+	state, err := u.store.State(session)
+	if err != nil || state.Root == "" {
+		t.Fatalf("the recording is %+v, %v", state, err)
+	}
+	return state.Root
 }
 
 // spooling returns a running Spool that delivers to a new Store.
@@ -171,7 +182,7 @@ func TestSpoolWaitsForTheControlPlane(t *testing.T) {
 		if err := s.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if r := report(t, u.store, testSession, Known{w.Commitment().String(), w.State().Root}, id); !r.Complete {
+		if r := report(t, u.store, testSession, Known{w.Commitment().String(), u.root(t, testSession)}, id); !r.Complete {
 			t.Errorf("%+v", r)
 		}
 		cancel()
@@ -188,7 +199,7 @@ func TestSpoolSetsAside(t *testing.T) {
 
 	// Somebody else's chunk stands where this session's belongs.
 	forged, _ := recorded(t, id, testSession, "forged")
-	if _, err := u.store.Put(testSession, 0, forged.chunks[:1]); err != nil {
+	if _, _, err := u.store.Put(testSession, 0, unlinked(forged.chunks[:1])); err != nil {
 		t.Fatal(err)
 	}
 	w := begin(t, onSpool(id, s))
@@ -210,6 +221,31 @@ func TestSpoolSetsAside(t *testing.T) {
 	}
 	if again, err := OpenSpool(dir, u); err != nil || again.Debt().Refused != 1 {
 		t.Errorf("after a restart: %v", err)
+	}
+}
+
+// TestAlteredInTheSpool: hands that alter a chunk before it is delivered, sum and all, cannot alter its
+// seal. Who opens the recording sees it.
+func TestAlteredInTheSpool(t *testing.T) {
+	id := identity(t)
+	u := &storeUploader{store: &Store{Dir: t.TempDir()}}
+	dir := t.TempDir()
+	leftover(t, id, dir, 2*ChunkSize)
+	path := filepath.Join(dir, string(testSession), fmt.Sprintf("%08d%s", 0, segmentSuffix))
+	segment, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := segment[recordHeader+binary.BigEndian.Uint32(segment):]
+	chunk := second[recordHeader:][:binary.BigEndian.Uint32(second)]
+	chunk[len(chunk)-100] ^= 1
+	binary.BigEndian.PutUint32(second[4:], recordSum(second[:4], chunk))
+	if err := os.WriteFile(path, segment, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, spooling(t, dir, u))
+	if r := report(t, u.store, testSession, Known{}, id); r.Problem == nil || r.Problem.Fault != Altered || r.Problem.Chunk != 1 {
+		t.Errorf("got %v", r.Problem)
 	}
 }
 
@@ -245,7 +281,7 @@ func TestSpoolSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, s)
-	if r := report(t, u.store, testSession, Known{w.Commitment().String(), w.State().Root}, id); !r.Complete {
+	if r := report(t, u.store, testSession, Known{w.Commitment().String(), u.root(t, testSession)}, id); !r.Complete {
 		t.Errorf("%+v", r.Problem)
 	}
 }

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,9 +18,10 @@ import (
 	"github.com/brevet-pim/brevet/seal"
 )
 
-// Store keeps the recordings of the control plane: a directory each, a file a chunk. A
-// chunk that is there is never written again. The Store holds no key; it follows the
-// chain, and leaves to its caller whether the one who delivers is the session's gateway.
+// Store keeps the recordings of the control plane: a directory each, a file a chunk behind its
+// link, which the Store makes. A chunk that is there is never written again. The Store holds no
+// key: it follows the chain, sees no seal, and leaves to its caller whether the one who delivers
+// is the session's gateway.
 type Store struct {
 	Dir string // "recordings", 0700, made when it is first needed
 }
@@ -36,77 +38,69 @@ type cutNote struct {
 }
 
 // Put keeps chunks, the first of which has the given index, and returns how the recording
-// then stands. Once it returns they are durable. It may be repeated. The error is Conflict if
-// another chunk stands there already, if they do not follow what stands before them, or if
-// the recording is closed: that is an attack or a bug, and never goes away by itself.
-func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (brevet.RecordingState, error) {
+// then stands, and the hash of each. Once it returns they are durable. It may be repeated. The
+// error is Conflict if another chunk stands there already, if they do not follow what stands
+// before them, or if the recording is closed: that is an attack or a bug, and never goes away
+// by itself.
+func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (brevet.RecordingState, []Hash, error) {
+	none := brevet.RecordingState{}
 	dir, err := s.dir(session)
 	if err != nil {
-		return brevet.RecordingState{}, err
+		return none, nil, err
 	}
 	if first < 0 || len(chunks) == 0 {
-		return brevet.RecordingState{}, brevet.Errorf(brevet.Invalid, "there is no chunk to keep")
+		return none, nil, brevet.Errorf(brevet.Invalid, "there is no chunk to keep")
 	}
 	if err := makeDir(dir); err != nil {
-		return brevet.RecordingState{}, err
+		return none, nil, err
 	}
-	chain, before, err := s.tail(session, first)
+	end, err := s.tail(session, first)
 	if err != nil {
-		return brevet.RecordingState{}, err
+		return none, nil, err
 	}
-	sound, flaw := following(session, first, chunks, chain, before)
-	if err := s.keep(dir, session, first, chunks[:sound]); err != nil {
-		return brevet.RecordingState{}, err
+	linked, hashes, flaw := end.follow(chunks)
+	if err := s.keep(dir, session, first, linked); err != nil {
+		return none, nil, err
 	}
 	if flaw != nil {
-		return brevet.RecordingState{}, flaw
+		return none, nil, flaw
 	}
 	// What is delivered is nearly always the newest, and then nothing needs to be counted.
 	next := first + len(chunks)
 	if _, err := os.Lstat(filepath.Join(dir, chunkName(next))); err == nil {
-		return s.State(session)
+		state, err := s.State(session)
+		return state, hashes, err
 	}
-	return stateOf(next, chunks[len(chunks)-1])
+	state, err := stateOf(next, linked[len(linked)-1])
+	return state, hashes, err
 }
 
-// following returns how many of the chunks, the first of which has the given index, follow what
-// stands before them, and what is wrong with the next one.
-func following(session brevet.SessionID, first int, chunks [][]byte, chain Hash, before uint64) (int, error) {
+// tail is the end of a recording, or of its first chunks.
+type tail struct {
+	next  place
+	chain Hash
+}
+
+// follow links the chunks to the end, which moves behind them, and returns those that follow it, their
+// hashes, and what is wrong with the next one.
+func (t *tail) follow(chunks [][]byte) (linked [][]byte, hashes []Hash, flaw error) {
 	for i, chunk := range chunks {
-		index := first + i
 		h, _, err := parseHead(chunk)
 		if err != nil {
-			return i, err
+			return linked, hashes, err
 		}
-		if h.session != session || int(h.index) != index || h.previous != chain || h.before != before {
-			return i, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", index, session)
+		if !t.next.takes(h) {
+			return linked, hashes, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", t.next.index, t.next.session)
 		}
 		if h.last && i != len(chunks)-1 {
-			return i, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", index, session)
+			return linked, hashes, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", t.next.index, t.next.session)
 		}
-		chain = follow(chain, chunk)
-		before += uint64(len(chunk))
+		var kept []byte
+		kept, t.chain = link(t.chain, chunk)
+		t.next.after(chunk)
+		linked, hashes = append(linked, kept), append(hashes, t.chain)
 	}
-	return len(chunks), nil
-}
-
-// Hashes returns the hash of each of the chunks, which Put has accepted: each but the last stands
-// in the head of the next one, so that only one chunk must be read for it.
-func Hashes(chunks [][]byte) ([]Hash, error) {
-	hashes := make([]Hash, len(chunks))
-	for i, chunk := range chunks {
-		h, _, err := parseHead(chunk)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 {
-			hashes[i-1] = h.previous
-		}
-		if i == len(chunks)-1 {
-			hashes[i] = follow(h.previous, chunk)
-		}
-	}
-	return hashes, nil
+	return linked, hashes, nil
 }
 
 // Cut notes that the recording ends after so many chunks, without its End, and why. It may
@@ -172,15 +166,19 @@ func (s *Store) State(session brevet.SessionID) (brevet.RecordingState, error) {
 	return stateOf(count, chunk)
 }
 
-// stateOf returns how a recording stands by its newest chunk.
-func stateOf(count int, chunk []byte) (brevet.RecordingState, error) {
+// stateOf returns how a recording stands by its newest chunk, behind its link.
+func stateOf(count int, linked []byte) (brevet.RecordingState, error) {
+	_, chunk, err := unlink(linked)
+	if err != nil {
+		return brevet.RecordingState{}, err
+	}
 	h, _, err := parseHead(chunk)
 	if err != nil {
 		return brevet.RecordingState{}, err
 	}
 	state := brevet.RecordingState{Chunks: count, Bytes: int64(h.before) + int64(len(chunk)), Complete: h.last}
 	if h.last {
-		state.Root = follow(h.previous, chunk).String()
+		state.Root = Hash(sha256.Sum256(linked)).String()
 	}
 	return state, nil
 }
@@ -227,34 +225,41 @@ func (s *Store) dir(session brevet.SessionID) (string, error) {
 	return filepath.Join(s.Dir, string(session)), nil
 }
 
-// tail returns what the chunk at index must follow: the hash of the one before it, and how
-// many bytes there are up to there.
-func (s *Store) tail(session brevet.SessionID, index int) (Hash, uint64, error) {
+// tail returns what the chunk at index must follow.
+func (s *Store) tail(session brevet.SessionID, index int) (*tail, error) {
+	end := &tail{next: place{session: session}, chain: seed(session)}
 	if index == 0 {
-		return seed(session), 0, nil
+		return end, nil
 	}
 	rec, err := s.Open(session)
 	if err != nil {
-		return Hash{}, 0, err
+		return nil, err
 	}
-	chunk, err := rec.Chunk(index - 1)
+	linked, err := rec.Chunk(index - 1)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Hash{}, 0, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
+		return nil, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
 	}
 	if err != nil {
-		return Hash{}, 0, err
+		return nil, err
+	}
+	_, chunk, err := unlink(linked)
+	if err != nil {
+		return nil, err
 	}
 	h, _, err := parseHead(chunk)
 	if err != nil {
-		return Hash{}, 0, err
+		return nil, err
 	}
 	if h.last {
-		return Hash{}, 0, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
+		return nil, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
 	}
-	return follow(h.previous, chunk), h.before + uint64(len(chunk)), nil
+	end.next.index, end.next.before = uint32(index)-1, h.before
+	end.next.after(chunk)
+	end.chain = sha256.Sum256(linked)
+	return end, nil
 }
 
-// keep writes chunks, or finds the same ones there.
+// keep writes linked chunks, or finds the same ones there.
 func (s *Store) keep(dir string, session brevet.SessionID, first int, chunks [][]byte) error {
 	if len(chunks) == 0 {
 		return nil
@@ -302,7 +307,7 @@ type Recording struct {
 	buf []byte
 }
 
-// Chunk returns the chunk at the position, valid until the next call.
+// Chunk returns the chunk at the position behind its link, valid until the next call.
 func (r *Recording) Chunk(index int) ([]byte, error) {
 	f, err := os.Open(filepath.Join(r.dir, chunkName(index)))
 	if err != nil {
@@ -310,7 +315,7 @@ func (r *Recording) Chunk(index int) ([]byte, error) {
 	}
 	defer f.Close()
 	if r.buf == nil {
-		r.buf = make([]byte, MaxChunk+1)
+		r.buf = make([]byte, hashLen+MaxChunk+1)
 	}
 	// One byte more than any chunk has is read, so that a longer file is refused, not cut.
 	n, err := io.ReadFull(f, r.buf)

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,8 @@ func TestStorePut(t *testing.T) {
 	other, _ := recorded(t, id, "ses_01h00000000000000000000009", "other")
 	altered := bytes.Clone(good.chunks[2])
 	altered[len(altered)-1] ^= 1
+	within := bytes.Clone(good.chunks[2])
+	within[len(within)-100] ^= 1
 
 	tests := []struct {
 		name   string
@@ -38,6 +41,7 @@ func TestStorePut(t *testing.T) {
 		{"another chunk on top", 3, 0, twin.chunks[:1], brevet.Conflict, 3},
 		{"a twin's next", 2, 2, twin.chunks[2:3], brevet.Conflict, 2},
 		{"an altered one on top", 3, 2, [][]byte{altered}, brevet.Conflict, 3},
+		{"one that is altered where its tag does not show it", 2, 2, [][]byte{within}, -1, 3}, // its seal will
 		{"another session's", 2, 2, other.chunks[2:3], brevet.Conflict, 2},
 		{"after the last", 5, 5, good.chunks[4:], brevet.Conflict, 5},
 		{"no chunk", 2, 2, [][]byte{[]byte("hello")}, brevet.Invalid, 2},
@@ -47,13 +51,18 @@ func TestStorePut(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &Store{Dir: filepath.Join(t.TempDir(), "recordings")}
 			if tt.have > 0 {
-				if _, err := s.Put(testSession, 0, good.chunks[:tt.have]); err != nil {
+				if _, _, err := s.Put(testSession, 0, unlinked(good.chunks[:tt.have])); err != nil {
 					t.Fatal(err)
 				}
 			}
-			state, err := s.Put(testSession, tt.first, tt.chunks)
-			if tt.kind < 0 && (err != nil || state.Chunks != tt.want) {
-				t.Errorf("got %+v, %v", state, err)
+			state, hashes, err := s.Put(testSession, tt.first, unlinked(tt.chunks))
+			if tt.kind < 0 && (err != nil || state.Chunks != tt.want || len(hashes) != len(tt.chunks)) {
+				t.Errorf("got %+v, %d hashes, %v", state, len(hashes), err)
+			}
+			for i, c := range hashes {
+				if c != sha256.Sum256(tt.chunks[i]) {
+					t.Errorf("the hash of chunk %d is %s", i, c)
+				}
 			}
 			if tt.kind >= 0 && (err == nil || brevet.KindOf(err) != tt.kind) {
 				t.Errorf("got %v, want kind %v", err, tt.kind)
@@ -71,7 +80,7 @@ func TestStorePut(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (&Store{Dir: t.TempDir()}).Put("ses_../../../../../../../etc/xx", 0, good.chunks); brevet.KindOf(err) != brevet.Invalid || err == nil {
+	if _, _, err := (&Store{Dir: t.TempDir()}).Put("ses_../../../../../../../etc/xx", 0, good.chunks); brevet.KindOf(err) != brevet.Invalid || err == nil {
 		t.Errorf("a path for a session: %v", err)
 	}
 }
@@ -83,7 +92,7 @@ func TestStoreCut(t *testing.T) {
 	if _, err := s.State(testSession); brevet.KindOf(err) != brevet.NotFound {
 		t.Errorf("no recording: %v", err)
 	}
-	s.Put(testSession, 0, good.chunks[:3])
+	s.Put(testSession, 0, unlinked(good.chunks[:3]))
 	if _, err := s.Cut(testSession, 2, "died"); brevet.KindOf(err) != brevet.Conflict {
 		t.Errorf("cut before what is there: %v", err)
 	}
@@ -95,10 +104,10 @@ func TestStoreCut(t *testing.T) {
 	if why, err := s.CutReason(testSession); err != nil || why != "died" {
 		t.Errorf("cut for %q, %v", why, err)
 	}
-	if _, err := s.Put(testSession, 3, good.chunks[3:]); brevet.KindOf(err) != brevet.Conflict {
+	if _, _, err := s.Put(testSession, 3, unlinked(good.chunks[3:])); brevet.KindOf(err) != brevet.Conflict {
 		t.Errorf("grown after it was cut: %v", err)
 	}
-	if _, err := s.Put(testSession, 2, good.chunks[2:3]); err != nil {
+	if _, _, err := s.Put(testSession, 2, unlinked(good.chunks[2:3])); err != nil {
 		t.Errorf("the same once more: %v", err)
 	}
 	if err := s.Remove(testSession); err != nil {
@@ -131,7 +140,7 @@ func TestStoreTampering(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &Store{Dir: t.TempDir()}
-			if _, err := s.Put(testSession, 0, good.chunks); err != nil {
+			if _, _, err := s.Put(testSession, 0, unlinked(good.chunks)); err != nil {
 				t.Fatal(err)
 			}
 			tt.edit(s)
@@ -140,26 +149,5 @@ func TestStoreTampering(t *testing.T) {
 				t.Errorf("got %v", r.Problem)
 			}
 		})
-	}
-}
-
-// TestHashes: what stands in the heads is what following the chain gives.
-func TestHashes(t *testing.T) {
-	good, known := recorded(t, identity(t), testSession, "good")
-	hashes, err := Hashes(good.chunks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain := seed(testSession)
-	for i, chunk := range good.chunks {
-		if chain = follow(chain, chunk); hashes[i] != chain {
-			t.Errorf("chunk %d: %s, want %s", i, hashes[i], chain)
-		}
-	}
-	if got := hashes[len(hashes)-1].String(); got != known.Root {
-		t.Errorf("the last is %s, the root %s", got, known.Root)
-	}
-	if _, err := Hashes([][]byte{[]byte("hello")}); err == nil {
-		t.Error("what is no chunk has a hash")
 	}
 }

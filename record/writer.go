@@ -189,7 +189,7 @@ func (w *Writer) begin(s brevet.Session, t Terminal) error {
 	return w.settle()
 }
 
-// Commitment is the hash of the first chunk. Published when the session begins, it
+// Commitment is the hash of the first chunk with its link. Published when the session begins, it
 // pins the recording: no other can take its place later.
 func (w *Writer) Commitment() Hash { return w.commitment }
 
@@ -270,7 +270,7 @@ func (w *Writer) Close(reason string) error {
 	if err := w.settle(); err != nil {
 		return err
 	}
-	w.state.Root, w.state.Complete = w.sealer.chain.String(), true
+	w.state.Complete = true
 	w.flush.Stop()
 	w.release()
 	w.cancel()
@@ -451,7 +451,7 @@ func (w *Writer) put(c chunk) (size int, err error) {
 	buf := w.pools.grow(nil, headLen+len(c.plain)+gcmTag)
 	sealed := w.sealer.seal(buf, c.plain, c.end != nil)
 	if index == 0 {
-		w.commitment = w.sealer.chain
+		_, w.commitment = link(seed(w.sealer.session), sealed)
 	}
 	err = w.sink.Put(w.ctx, index, sealed)
 	w.pools.recycle(c.plain)

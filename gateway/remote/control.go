@@ -189,7 +189,6 @@ func view(s brevet.Session) *pb.Session {
 		Recording: &pb.Recording{
 			Chunks:   int32(s.Recording.Chunks),
 			Bytes:    s.Recording.Bytes,
-			Root:     s.Recording.Root,
 			Complete: s.Recording.Complete,
 		},
 	}

@@ -183,7 +183,7 @@ func (w *World) record(t testenv.TB, o Options) {
 type upload struct{ store *record.Store }
 
 func (u upload) Put(_ context.Context, s brevet.SessionID, first int, chunks [][]byte) error {
-	_, err := u.store.Put(s, first, chunks)
+	_, _, err := u.store.Put(s, first, chunks)
 	return err
 }
 

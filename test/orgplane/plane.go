@@ -245,7 +245,7 @@ func (p *Plane) ReportRefusal(_ context.Context, m *pb.ReportRefusalRequest) (*p
 
 // PutChunks implements the API.
 func (p *Plane) PutChunks(_ context.Context, m *pb.PutChunksRequest) (*pb.PutChunksResponse, error) {
-	_, err := p.Store.Put(brevet.SessionID(m.GetSession()), int(m.GetFirst()), m.GetChunks())
+	_, _, err := p.Store.Put(brevet.SessionID(m.GetSession()), int(m.GetFirst()), m.GetChunks())
 	return &pb.PutChunksResponse{}, err
 }
 
