@@ -267,9 +267,10 @@ func TestRecordingOnItsWay(t *testing.T) {
 	play(id, "", 0)
 
 	chunks, session, id = begin()
-	put(id, 0, chunks...)
+	put(id, 0, chunks[0])
+	put(id, 1, chunks[1:]...)
 	end(session)
-	files, err := filepath.Glob(filepath.Join(p.spine.Recordings.Dir, id, "*.chunk"))
+	files, err := filepath.Glob(filepath.Join(p.spine.Recordings.Dir, id, "*.chunks"))
 	must(t, err)
 	must(t, os.Remove(slices.Max(files)))
 	play(id, "cut after chunk", 1)

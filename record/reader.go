@@ -177,6 +177,8 @@ type errFault struct {
 
 func (e errFault) Error() string { return string(e.fault) }
 
+func (e errFault) Unwrap() error { return e.cause }
+
 func (r *Reading) problem(err error) *Problem {
 	p := &Problem{Session: r.session, Chunk: r.at, Fault: Unread, Cause: err}
 	if f, ok := errors.AsType[errFault](err); ok {

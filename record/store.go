@@ -5,31 +5,31 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
+	"sync"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/seal"
 )
 
-// Store keeps the recordings of the control plane: a directory each, a file a chunk behind its
-// link, which the Store makes. A chunk that is there is never written again. The Store holds no
-// key: it follows the chain, sees no seal, and leaves to its caller whether the one who delivers
-// is the session's gateway.
+// Store keeps the recordings of the control plane: a directory each, a file for what each Put
+// brought (see Recording). A chunk that is there is never written again. The Store holds no key:
+// it makes the links and follows the chain, sees no seal, and leaves to its caller whether the one
+// who delivers is the session's gateway.
 type Store struct {
 	Dir string // "recordings", 0700, made when it is first needed
+
+	mu     sync.Mutex
+	newest map[brevet.SessionID]int // first chunk of the newest segment, of recordings that grow; only a hint
 }
 
-const (
-	chunkSuffix = ".chunk"
-	cutFile     = "cut.json"
-)
+// maxHints bounds how many recordings that grow the Store remembers.
+const maxHints = 4096
+
+const cutFile = "cut.json"
 
 // cutNote is what stands in cutFile.
 type cutNote struct {
@@ -54,24 +54,26 @@ func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (breve
 	if err := makeDir(dir); err != nil {
 		return none, nil, err
 	}
-	end, err := s.tail(session, first)
+	kept, end, err := s.tail(session, first)
 	if err != nil {
 		return none, nil, err
 	}
-	linked, hashes, flaw := end.follow(chunks)
-	if err := s.keep(dir, session, first, linked); err != nil {
+	fits, hashes, flaw := end.follow(chunks)
+	news, err := s.keep(kept, session, first, fits)
+	if err != nil {
 		return none, nil, err
 	}
 	if flaw != nil {
 		return none, nil, flaw
 	}
-	// What is delivered is nearly always the newest, and then nothing needs to be counted.
-	next := first + len(chunks)
-	if _, err := os.Lstat(filepath.Join(dir, chunkName(next))); err == nil {
+	if !news {
 		state, err := s.State(session)
 		return state, hashes, err
 	}
-	state, err := stateOf(next, linked[len(linked)-1])
+	state, err := stateOf(first+len(chunks), fits.linked[len(chunks)-1])
+	if state.Complete {
+		s.note(session, -1)
+	}
 	return state, hashes, err
 }
 
@@ -83,24 +85,24 @@ type tail struct {
 
 // follow links the chunks to the end, which moves behind them, and returns those that follow it, their
 // hashes, and what is wrong with the next one.
-func (t *tail) follow(chunks [][]byte) (linked [][]byte, hashes []Hash, flaw error) {
+func (t *tail) follow(chunks [][]byte) (fits segment, hashes []Hash, flaw error) {
+	fits = newSegment(chunks)
 	for i, chunk := range chunks {
 		h, _, err := parseHead(chunk)
 		if err != nil {
-			return linked, hashes, err
+			return fits, hashes, err
 		}
 		if !t.next.takes(h) {
-			return linked, hashes, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", t.next.index, t.next.session)
+			return fits, hashes, brevet.Errorf(brevet.Conflict, "chunk %d of %s does not follow the one before it", t.next.index, t.next.session)
 		}
 		if h.last && i != len(chunks)-1 {
-			return linked, hashes, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", t.next.index, t.next.session)
+			return fits, hashes, brevet.Errorf(brevet.Conflict, "chunk %d of %s is the last, and another follows", t.next.index, t.next.session)
 		}
-		var kept []byte
-		kept, t.chain = link(t.chain, chunk)
+		t.chain = fits.add(t.chain, chunk)
 		t.next.after(chunk)
-		linked, hashes = append(linked, kept), append(hashes, t.chain)
+		hashes = append(hashes, t.chain)
 	}
-	return linked, hashes, nil
+	return fits, hashes, nil
 }
 
 // Cut notes that the recording ends after so many chunks, without its End, and why. It may
@@ -124,6 +126,7 @@ func (s *Store) Cut(session brevet.SessionID, chunks int, reason string) (brevet
 	if err := seal.CreateFile(filepath.Join(dir, cutFile), note); err != nil && !errors.Is(err, fs.ErrExist) {
 		return state, err
 	}
+	s.note(session, -1)
 	return state, nil
 }
 
@@ -211,6 +214,7 @@ func (s *Store) Remove(session brevet.SessionID) error {
 	if err != nil {
 		return err
 	}
+	s.note(session, -1)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -225,127 +229,84 @@ func (s *Store) dir(session brevet.SessionID) (string, error) {
 	return filepath.Join(s.Dir, string(session)), nil
 }
 
-// tail returns what the chunk at index must follow.
-func (s *Store) tail(session brevet.SessionID, index int) (*tail, error) {
-	end := &tail{next: place{session: session}, chain: seed(session)}
-	if index == 0 {
-		return end, nil
+// note remembers the first chunk of the newest segment; negative: nothing more will come.
+func (s *Store) note(session brevet.SessionID, first int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first < 0 {
+		delete(s.newest, session)
+		return
 	}
+	if s.newest == nil || len(s.newest) >= maxHints {
+		s.newest = map[brevet.SessionID]int{}
+	}
+	s.newest[session] = first
+}
+
+// tail returns the recording, and what its chunk at index must follow.
+func (s *Store) tail(session brevet.SessionID, index int) (*Recording, *tail, error) {
 	rec, err := s.Open(session)
-	if err != nil {
-		return nil, err
+	end := &tail{next: place{session: session}, chain: seed(session)}
+	if err != nil || index == 0 {
+		return rec, end, err
+	}
+	s.mu.Lock()
+	first, ok := s.newest[session]
+	s.mu.Unlock()
+	if ok {
+		rec.enter(first)
 	}
 	linked, err := rec.Chunk(index - 1)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
+		return nil, nil, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, chunk, err := unlink(linked)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	h, _, err := parseHead(chunk)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if h.last {
-		return nil, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
+		return nil, nil, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
 	}
 	end.next.index, end.next.before = uint32(index)-1, h.before
 	end.next.after(chunk)
 	end.chain = sha256.Sum256(linked)
-	return end, nil
+	return rec, end, nil
 }
 
-// keep writes linked chunks, or finds the same ones there.
-func (s *Store) keep(dir string, session brevet.SessionID, first int, chunks [][]byte) error {
-	if len(chunks) == 0 {
-		return nil
-	}
-	_, cut := os.Lstat(filepath.Join(dir, cutFile))
-	files := make([]seal.NewFile, len(chunks))
-	for i, chunk := range chunks {
-		files[i] = seal.NewFile{Name: chunkName(first + i), Data: chunk}
-		if cut != nil {
-			continue
+// keep writes chunks, or finds the same ones there, and reports whether any was news.
+func (s *Store) keep(rec *Recording, session brevet.SessionID, first int, fits segment) (news bool, err error) {
+	_, open := os.Lstat(filepath.Join(rec.dir, cutFile))
+	for i, chunk := range fits.linked {
+		there, err := rec.Chunk(first + i)
+		if errors.Is(err, fs.ErrNotExist) {
+			if open == nil {
+				return false, brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, first+i)
+			}
+			err = seal.CreateFile(rec.path(first+i), fits.from(i))
+			if err == nil {
+				s.note(session, first+i)
+				return true, nil
+			}
+			if errors.Is(err, fs.ErrExist) { // another call has brought it just now
+				there, err = rec.Chunk(first + i)
+			}
 		}
-		if same, err := holds(dir, files[i]); err != nil || !same {
-			return brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, first+i).Because(err)
-		}
-	}
-	if cut == nil {
-		return nil
-	}
-	there, err := seal.CreateFiles(dir, files)
-	if err != nil {
-		return err
-	}
-	for _, i := range there {
-		same, err := holds(dir, files[i])
 		if err != nil {
-			return err
+			return false, err
 		}
-		if !same {
-			return brevet.Errorf(brevet.Conflict, "another chunk %d of %s is kept already", first+i, session).
+		if !bytes.Equal(there, chunk) {
+			return false, brevet.Errorf(brevet.Conflict, "another chunk %d of %s is kept already", first+i, session).
 				WithHint("two gateways record one session, or somebody forges: look at the audit log")
 		}
 	}
-	return nil
-}
-
-// holds reports whether the directory has exactly that file.
-func holds(dir string, file seal.NewFile) (bool, error) {
-	there, err := os.ReadFile(filepath.Join(dir, file.Name))
-	return err == nil && bytes.Equal(there, file.Data), err
-}
-
-// Recording is the chunks of one session in a directory. It is a Source.
-type Recording struct {
-	dir string
-	buf []byte
-}
-
-// Chunk returns the chunk at the position behind its link, valid until the next call.
-func (r *Recording) Chunk(index int) ([]byte, error) {
-	f, err := os.Open(filepath.Join(r.dir, chunkName(index)))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if r.buf == nil {
-		r.buf = make([]byte, hashLen+MaxChunk+1)
-	}
-	// One byte more than any chunk has is read, so that a longer file is refused, not cut.
-	n, err := io.ReadFull(f, r.buf)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("read chunk %d: %w", index, err)
-	}
-	return r.buf[:n], nil
-}
-
-// Count returns one more than the highest position that is taken.
-func (r *Recording) Count() (int, error) {
-	entries, err := os.ReadDir(r.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	count := 0
-	for _, e := range entries {
-		if index, ok := chunkIndex(e.Name()); ok {
-			count = max(count, index+1)
-		}
-	}
-	return count, err
-}
-
-func chunkName(index int) string { return fmt.Sprintf("%08d%s", index, chunkSuffix) }
-
-func chunkIndex(name string) (int, bool) {
-	digits, ok := strings.CutSuffix(name, chunkSuffix)
-	index, err := strconv.Atoi(digits)
-	return index, ok && err == nil && chunkName(index) == name
+	return false, nil
 }
 
 // makeDir makes a directory for its owner only, and its parents, durably.

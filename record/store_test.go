@@ -3,9 +3,11 @@ package record
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"sync"
 	"testing"
 
 	"github.com/brevet-pim/brevet"
@@ -118,36 +120,166 @@ func TestStoreCut(t *testing.T) {
 	}
 }
 
+// keep keeps the chunks of a recording, so many in a segment.
+func keep(t testing.TB, s *Store, m *memory, each int) {
+	t.Helper()
+	for i := 0; i < len(m.chunks); i += each {
+		if _, _, err := s.Put(testSession, i, unlinked(m.chunks[i:min(i+each, len(m.chunks))])); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func segmentPath(s *Store, first int) string {
+	return (&Recording{dir: filepath.Join(s.Dir, string(testSession))}).path(first)
+}
+
 // What hands do in the directory is named.
 func TestStoreTampering(t *testing.T) {
 	id := identity(t)
 	good, _ := recorded(t, id, testSession, "good")
-	path := func(s *Store, name string) string { return filepath.Join(s.Dir, string(testSession), name) }
+	flip := func(path string, at int64) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[at] ^= 1
+		os.WriteFile(path, b, 0o600)
+	}
+	record := func(i int) int64 { return int64(lengthLen + len(good.chunks[i])) }
 	tests := []struct {
 		name  string
+		each  int // chunks in a segment
 		edit  func(s *Store)
 		fault Fault
 		chunk int
 	}{
-		{"removed", func(s *Store) { os.Remove(path(s, chunkName(1))) }, Missing, 1},
-		{"renamed", func(s *Store) { os.Rename(path(s, chunkName(1)), path(s, chunkName(7))) }, Missing, 1},
-		{"copied over", func(s *Store) { os.WriteFile(path(s, chunkName(1)), good.chunks[2], 0o600) }, Reordered, 1},
-		{"longer", func(s *Store) { os.WriteFile(path(s, chunkName(1)), append(slices.Clone(good.chunks[1]), 0), 0o600) }, Altered, 1},
-		{"enormous", func(s *Store) { os.Truncate(path(s, chunkName(1)), 1<<30) }, Altered, 1},
-		{"a directory", func(s *Store) { os.Remove(path(s, chunkName(1))); os.Mkdir(path(s, chunkName(1)), 0o700) }, Unread, 1},
-		{"the end removed", func(s *Store) { os.Remove(path(s, chunkName(4))) }, Cut, 4},
+		{"removed", 1, func(s *Store) { os.Remove(segmentPath(s, 1)) }, Missing, 1},
+		{"renamed", 1, func(s *Store) { os.Rename(segmentPath(s, 1), segmentPath(s, 7)) }, Missing, 1},
+		{"another's place", 1, func(s *Store) { os.Rename(segmentPath(s, 2), segmentPath(s, 1)) }, Reordered, 1},
+		{"a directory", 1, func(s *Store) { os.Remove(segmentPath(s, 1)); os.Mkdir(segmentPath(s, 1), 0o700) }, Unread, 1},
+		{"the end removed", 1, func(s *Store) { os.Remove(segmentPath(s, 4)) }, Cut, 4},
+		{"empty", 1, func(s *Store) { os.Truncate(segmentPath(s, 1), 0) }, Altered, 1},
+		{"cut short", 1, func(s *Store) { os.Truncate(segmentPath(s, 1), 1000) }, Altered, 1},
+		{"enormous", 1, func(s *Store) { os.Truncate(segmentPath(s, 4), 1<<30) }, Foreign, 5},
+		{"two removed", 2, func(s *Store) { os.Remove(segmentPath(s, 2)) }, Missing, 2},
+		{"the end cut within a length", 5, func(s *Store) { os.Truncate(segmentPath(s, 0), 3) }, Altered, 0},
+		{"cut between two", 5, func(s *Store) { os.Truncate(segmentPath(s, 0), record(0)+record(1)+record(2)) }, Cut, 3},
+		{"a length", 2, func(s *Store) { flip(segmentPath(s, 2), 3) }, Altered, 2},
+		{"an enormous length", 2, func(s *Store) { flip(segmentPath(s, 2), 0) }, Altered, 2},
+		{"the second one's length", 2, func(s *Store) { flip(segmentPath(s, 2), record(2)+3) }, Altered, 3},
+		{"nothing, and a stranger's file", 2, func(s *Store) { os.WriteFile(segmentPath(s, 2)+"~", nil, 0o600) }, "", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &Store{Dir: t.TempDir()}
-			if _, _, err := s.Put(testSession, 0, unlinked(good.chunks)); err != nil {
-				t.Fatal(err)
-			}
+			keep(t, s, good, tt.each)
 			tt.edit(s)
 			r := report(t, s, testSession, Known{}, id)
+			if tt.fault == "" {
+				if !r.Complete {
+					t.Errorf("got %v", r.Problem)
+				}
+				return
+			}
 			if r.Problem == nil || r.Problem.Fault != tt.fault || r.Problem.Chunk != tt.chunk {
 				t.Errorf("got %v", r.Problem)
 			}
 		})
 	}
+}
+
+// TestSegments: however the chunks came, each is found, in any order, also by a Store that has just been
+// opened; and what comes again in other pieces is the same.
+func TestSegments(t *testing.T) {
+	good, known := recorded(t, identity(t), testSession, "good")
+	for each := 1; each <= len(good.chunks); each++ {
+		dir := t.TempDir()
+		keep(t, &Store{Dir: dir}, good, each)
+		s := &Store{Dir: dir}
+		rec, err := s.Open(testSession)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range []int{4, 0, 1, 3, 2, 2, 4, 3, 0} {
+			if c, err := rec.Chunk(i); err != nil || !bytes.Equal(c, good.chunks[i]) {
+				t.Errorf("%d in a segment: chunk %d is another one, %v", each, i, err)
+			}
+		}
+		if _, err := rec.Chunk(5); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%d in a segment: chunk 5 is there: %v", each, err)
+		}
+		if n, err := rec.Count(); n != 5 || err != nil {
+			t.Errorf("%d in a segment: %d chunks, %v", each, n, err)
+		}
+		for first := range good.chunks {
+			state, _, err := s.Put(testSession, first, unlinked(good.chunks[first:]))
+			if err != nil || state.Root != known.Root || state.Chunks != 5 {
+				t.Errorf("%d in a segment: again from %d: %+v, %v", each, first, state, err)
+			}
+		}
+	}
+}
+
+// TestPutsAtOnce: of calls that bring the same recording in different pieces each finds what the others
+// brought, and nothing stands there twice.
+func TestPutsAtOnce(t *testing.T) {
+	good, known := recorded(t, identity(t), testSession, "good")
+	s := &Store{Dir: t.TempDir()}
+	var all sync.WaitGroup
+	for each := range len(good.chunks) {
+		all.Go(func() {
+			for i := 0; i < len(good.chunks); i += each + 1 {
+				if _, _, err := s.Put(testSession, i, unlinked(good.chunks[i:min(i+each+1, len(good.chunks))])); err != nil {
+					t.Errorf("%d at once, from %d: %v", each+1, i, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	rec, err := s.Open(testSession)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := Verify(rec, testSession, known); !r.Complete {
+		t.Errorf("report %+v", r)
+	}
+	size := int64(0)
+	entries, err := os.ReadDir(rec.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += info.Size()
+	}
+	if state, err := s.State(testSession); err != nil || size != state.Bytes+5*(lengthLen+hashLen) {
+		t.Errorf("%d bytes stand there, of %+v, %v", size, state, err)
+	}
+}
+
+func FuzzSegment(f *testing.F) {
+	good, _ := recorded(f, identity(f), testSession, "good")
+	s := newSegment(nil)
+	s.add(seed(testSession), good.chunks[0][hashLen:])
+	f.Add(s.data, 0)
+	f.Add(append(s.data, 0, 0, 0, 1, 7), 1)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, 3)
+	f.Fuzz(func(t *testing.T, data []byte, index int) {
+		r := &Recording{dir: t.TempDir()}
+		if err := os.WriteFile(r.path(0), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, err := r.Count()
+		if err != nil || n < 1 || n > 1+len(data)/leastLinked {
+			t.Fatalf("%d chunks in %d bytes, %v", n, len(data), err)
+		}
+		if c, err := r.Chunk(index); err == nil && (index < 0 || index >= n || len(c) > mostLinked) {
+			t.Fatalf("chunk %d of %d has %d bytes", index, n, len(c))
+		}
+		Verify(r, testSession, Known{})
+	})
 }

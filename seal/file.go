@@ -69,106 +69,31 @@ func CreateFile(path string, data []byte) error {
 	})
 }
 
-// NewFile is a file to be made by CreateFiles.
-type NewFile struct {
-	Name string // in the directory
-	Data []byte
-}
-
-// CreateFiles is CreateFile for several files of one directory, which costs little more than one:
-// each is whole or not there. It returns the indexes of those that stood there already and were
-// left as they are. After an error some may have been made.
-func CreateFiles(dir string, files []NewFile) (there []int, err error) {
-	temps := make([]string, len(files))
-	defer func() {
-		for _, temp := range temps {
-			if temp != "" {
-				os.Remove(temp)
-			}
-		}
-	}()
-	open := make([]*os.File, len(files))
-	for i, file := range files {
-		if open[i], err = stage(dir, file.Data); err != nil {
-			closeAll(open)
-			return nil, err
-		}
-		temps[i] = open[i].Name()
-	}
-	if err := syncAll(open); err != nil {
-		return nil, fmt.Errorf("write to %s: %w", dir, err)
-	}
-	for i, file := range files {
-		err := os.Link(temps[i], filepath.Join(dir, file.Name)) // a rename would replace what is there
-		if errors.Is(err, fs.ErrExist) {
-			there = append(there, i)
-		} else if err != nil {
-			return nil, fmt.Errorf("write %s: %w", file.Name, err)
-		}
-		if err := os.Remove(temps[i]); err != nil {
-			return nil, err
-		}
-		temps[i] = ""
-	}
-	return there, SyncDir(dir)
-}
-
-// stage writes data to a temporary file, which stays open and is not yet durable.
-func stage(dir string, data []byte) (*os.File, error) {
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600, never an existing file
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		os.Remove(f.Name())
-		return nil, fmt.Errorf("write to %s: %w", dir, err)
-	}
-	return f, nil
-}
-
-// syncAll makes the files durable, the first of which takes the others along, and closes them.
-func syncAll(files []*os.File) error {
-	var errs []error
-	for _, f := range files {
-		errs = append(errs, f.Sync())
-	}
-	return errors.Join(append(errs, closeAll(files))...)
-}
-
-func closeAll(files []*os.File) error {
-	var errs []error
-	for _, f := range files {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // place writes data to a temporary file beside path, makes it durable, lets put bring it
 // to its name, and makes the name durable.
 func place(path string, data []byte, put func(temp, path string) error) (err error) {
 	dir := filepath.Dir(path)
-	f, err := stage(dir, data)
+	f, err := os.CreateTemp(dir, ".new-*") // mode 0600, never an existing file
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			os.Remove(f.Name())
+			err = fmt.Errorf("write %s: %w", path, err)
 		}
 	}()
-	if err = syncAll([]*os.File{f}); err == nil {
-		err = put(f.Name(), path)
-	}
+	_, err = f.Write(data)
 	if err == nil {
-		err = SyncDir(dir)
+		err = f.Sync()
 	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
 	}
-	return nil
+	if err = put(f.Name(), path); err != nil {
+		return err
+	}
+	return SyncDir(dir)
 }
 
 // SyncDir makes the names in a directory durable: those of files that were created,

@@ -280,24 +280,22 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-func TestCreateFiles(t *testing.T) {
+func TestCreateFile(t *testing.T) {
 	dir := t.TempDir()
-	if err := CreateFile(filepath.Join(dir, "b"), []byte("first")); err != nil {
+	path := filepath.Join(dir, "a")
+	if err := CreateFile(path, []byte("first")); err != nil {
 		t.Fatal(err)
 	}
-	there, err := CreateFiles(dir, []NewFile{{Name: "a", Data: []byte("1")}, {Name: "b", Data: []byte("2")}, {Name: "c", Data: []byte("3")}})
-	if err != nil || len(there) != 1 || there[0] != 1 {
-		t.Fatalf("there already: %v, %v", there, err)
+	if err := CreateFile(path, []byte("second")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("on top of it: %v", err)
 	}
-	for name, want := range map[string]string{"a": "1", "b": "first", "c": "3"} {
-		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
-			t.Errorf("%s holds %q, %v; want %q", name, got, err, want)
-		}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "first" {
+		t.Errorf("it holds %q, %v", got, err)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
-		t.Errorf("%d files are left, want 3", len(entries))
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("%d files are left, want 1", len(entries))
 	}
-	if _, err := CreateFiles(filepath.Join(dir, "none"), []NewFile{{Name: "a"}}); err == nil {
-		t.Error("files were made in a folder that there is not")
+	if err := CreateFile(filepath.Join(dir, "none", "a"), nil); err == nil {
+		t.Error("a file was made in a folder that there is not")
 	}
 }
