@@ -51,7 +51,7 @@ type size struct {
 
 var (
 	whole = size{
-		decisions: 200_000, asking: 5 * time.Second, settling: 8 * time.Second, signing: time.Second, bulk: 1 << 30, rounds: 2, logins: 15,
+		decisions: 200_000, asking: 5 * time.Second, settling: 8 * time.Second, signing: time.Second, bulk: 1 << 30, rounds: 5, logins: 15,
 		keys: 2000, sessions: 500, events: 1_000_000, starts: 5, rest: 15 * time.Second,
 	}
 	quick = size{
