@@ -24,6 +24,6 @@ type Session struct {
 type RecordingState struct {
 	Chunks   int
 	Bytes    int64
-	Root     string // hash of the whole, hex, once complete
+	Root     string // hash of the whole, hex, once it is complete where it is kept
 	Complete bool   // the end event is there and agrees
 }

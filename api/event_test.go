@@ -217,6 +217,34 @@ func TestForgedChunksAreTold(t *testing.T) {
 	}
 }
 
+// TestDamagedRecordingIsTold: what cannot follow a kept chunk that is damaged is refused for good, and an
+// event tells of it.
+func TestDamagedRecordingIsTold(t *testing.T) {
+	p := newPlane(t)
+	d := &day{plane: p, gateway: p.gateways["gw-1"].gateway(), bob: p.login("bob")}
+	for name, call := range map[string]func(id string, chunks [][]byte) error{
+		"the next chunks": func(id string, chunks [][]byte) error {
+			return second(d.gateway.PutChunks(t.Context(), &pb.PutChunksRequest{Session: id, First: 1, Chunks: chunks[1:]}))
+		},
+		"a cut": func(id string, _ [][]byte) error {
+			return second(d.gateway.CutRecording(t.Context(), &pb.CutRecordingRequest{Session: id, Chunks: 1, Reason: "it died"}))
+		},
+	} {
+		session := p.session(d.ask(d.bob, "web-now").GetGrant(), "gw-1")
+		must(t, second(d.gateway.BeginSession(t.Context(), &pb.BeginSessionRequest{Session: session})))
+		chunks := d.record(session)
+		must(t, second(d.gateway.PutChunks(t.Context(), &pb.PutChunksRequest{Session: session.GetId(), Chunks: chunks[:1]})))
+		files, err := filepath.Glob(filepath.Join(p.spine.Recordings.Dir, session.GetId(), "*.chunks"))
+		must(t, err)
+		must(t, os.Truncate(files[0], 100))
+		before := d.spine.Store.Size()
+		code(t, name, call(session.GetId(), chunks), connect.CodeFailedPrecondition)
+		if told := d.since(before); len(told) != 1 || told[0].Kind != "recording.gap" {
+			t.Errorf("%s: told %+v", name, told)
+		}
+	}
+}
+
 // TestRecordingOnItsWay: a recording that its gateway delivers later is no finding, and nobody takes it
 // for whole. One that is cut, or of which something was taken away, is.
 func TestRecordingOnItsWay(t *testing.T) {

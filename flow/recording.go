@@ -76,6 +76,9 @@ func (s *Spine) CutRecording(ctx context.Context, by brevet.Caller, id brevet.Se
 	}
 	state, err := s.Recordings.Cut(id, chunks, reason)
 	if err != nil {
+		if brevet.KindOf(err) == brevet.Conflict {
+			s.tellGap(ctx, by, session, "it cannot be closed as cut: "+err.Error())
+		}
 		return state, err
 	}
 	fault.Point("flow.recording.cut")

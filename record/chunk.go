@@ -36,8 +36,8 @@ import (
 //
 // Where a recording is kept, each chunk stands behind its link (32): the hash of the one
 // before it, SHA-256(link ‖ chunk); the link of chunk 0 is made of the session's id. So the
-// chain can be followed without a key, with sha256sum if need be, and the last hash, which
-// the log has, binds also those who have the key and could make another chunk for a tag.
+// chain can be followed without a key, and the last hash, which the log has of a complete
+// recording, binds also those who have the key and could make another chunk for a tag.
 // Whoever keeps a recording makes the links, not whoever seals it: a gateway that hashed
 // while bytes flow would take a quarter of its processor time for that.
 const (

@@ -101,7 +101,7 @@ type Report struct {
 
 // Verify reads the whole recording and reports how it stands. With identities it opens
 // every chunk. Without any it follows the chain only, which shows everything but what
-// one did who could rewrite all the chunks that follow: against that, give Known.
+// one did who could make the links that follow anew: against that, give Known.
 func Verify(src Source, session brevet.SessionID, known Known, identities ...*seal.Identity) Report {
 	r := Open(src, session, known, identities...)
 	r.keyless = len(identities) == 0
@@ -175,7 +175,12 @@ type errFault struct {
 	cause error
 }
 
-func (e errFault) Error() string { return string(e.fault) }
+func (e errFault) Error() string {
+	if e.cause == nil {
+		return string(e.fault)
+	}
+	return string(e.fault) + ": " + e.cause.Error()
+}
 
 func (e errFault) Unwrap() error { return e.cause }
 

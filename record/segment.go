@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,8 @@ import (
 const (
 	keptSuffix = ".chunks"
 	lengthLen  = 4
+
+	maxFirst = 1<<31 - 1 // a chunk's place is 32 bits, of which the API takes 31
 
 	leastLinked = hashLen + headLen + gcmTag
 	mostLinked  = hashLen + MaxChunk
@@ -54,13 +57,15 @@ func (s *segment) add(chain Hash, chunk []byte) Hash {
 	return sha256.Sum256(linked)
 }
 
-// from returns the segment without its first n chunks.
-func (s *segment) from(n int) []byte {
-	skip := 0
-	for _, c := range s.linked[:n] {
-		skip += lengthLen + len(c)
+// part returns the segment of the chunks from i to before j.
+func (s *segment) part(i, j int) []byte {
+	size := func(linked [][]byte) (n int) {
+		for _, c := range linked {
+			n += lengthLen + len(c)
+		}
+		return n
 	}
-	return s.data[skip:]
+	return s.data[size(s.linked[:i]):size(s.linked[:j])]
 }
 
 // Recording is the chunks of one session in a directory. It is a Source that is fastest when it is
@@ -98,13 +103,11 @@ func (r *Recording) Count() (int, error) {
 	}
 	last := Recording{dir: r.dir}
 	last.enter(firsts[len(firsts)-1])
-	for err == nil {
-		err = last.skip()
-	}
+	err = last.walk(maxFirst + 1)
 	switch _, bad := errors.AsType[errFault](err); {
 	case bad:
 		return last.next + 1, nil // something is there
-	case errors.Is(err, io.EOF), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
 		return last.next, nil
 	}
 	return 0, err
@@ -116,8 +119,8 @@ func (r *Recording) enter(first int) { r.first, r.offset, r.next = first, 0, fir
 func (r *Recording) seek(index int) error {
 	if r.first <= index {
 		r.enter(r.first)
-		if err := r.walk(index); err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if r.walk(index) == nil {
+			return nil
 		}
 	}
 	firsts, err := r.segments()
@@ -137,32 +140,25 @@ func (r *Recording) seek(index int) error {
 
 // walk goes on to a position in the segment, which may be just behind it.
 func (r *Recording) walk(index int) error {
-	for r.next < index {
-		if err := r.skip(); errors.Is(err, io.EOF) {
-			return fs.ErrNotExist
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// skip goes on by one chunk. At the end of the segment that is io.EOF.
-func (r *Recording) skip() error {
 	f, err := os.Open(r.path(r.first))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	n, err := r.length(f)
-	if err == nil {
+	for r.next < index {
+		n, err := r.length(f)
+		if errors.Is(err, io.EOF) {
+			return fs.ErrNotExist
+		} else if err != nil {
+			return err
+		}
 		r.offset += lengthLen + int64(n)
 		r.next++
 	}
-	return err
+	return nil
 }
 
-// read is skip that returns the chunk.
+// read returns the chunk there and goes on to the next. At the end of the segment that is io.EOF.
 func (r *Recording) read() ([]byte, error) {
 	f, err := os.Open(r.path(r.first))
 	if err != nil {
@@ -204,6 +200,15 @@ func (r *Recording) length(f *os.File) (int, error) {
 	return n, nil
 }
 
+// after returns where the first segment behind a position begins, or math.MaxInt.
+func (r *Recording) after(index int) (int, error) {
+	firsts, err := r.segments()
+	if i, _ := slices.BinarySearch(firsts, index+1); i < len(firsts) {
+		return firsts[i], err
+	}
+	return math.MaxInt, err
+}
+
 func (r *Recording) path(first int) string {
 	return filepath.Join(r.dir, fmt.Sprintf("%08d%s", first, keptSuffix))
 }
@@ -218,7 +223,7 @@ func (r *Recording) segments() ([]int, error) {
 	for _, e := range entries {
 		digits, ok := strings.CutSuffix(e.Name(), keptSuffix)
 		first, bad := strconv.Atoi(digits)
-		if ok && bad == nil && filepath.Base(r.path(first)) == e.Name() {
+		if ok && bad == nil && 0 <= first && first <= maxFirst && filepath.Base(r.path(first)) == e.Name() {
 			firsts = append(firsts, first)
 		}
 	}

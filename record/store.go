@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,10 +27,11 @@ type Store struct {
 	newest map[brevet.SessionID]int // first chunk of the newest segment, of recordings that grow; only a hint
 }
 
-// maxHints bounds how many recordings that grow the Store remembers.
-const maxHints = 4096
-
-const cutFile = "cut.json"
+const (
+	cutFile  = "cut.json"
+	maxPut   = 4 * batchChunks // chunks that one Put may bring
+	maxHints = 4096            // recordings that grow, as far as the Store remembers
+)
 
 // cutNote is what stands in cutFile.
 type cutNote struct {
@@ -40,26 +42,26 @@ type cutNote struct {
 // Put keeps chunks, the first of which has the given index, and returns how the recording
 // then stands, and the hash of each. Once it returns they are durable. It may be repeated. The
 // error is Conflict if another chunk stands there already, if they do not follow what stands
-// before them, or if the recording is closed: that is an attack or a bug, and never goes away
-// by itself.
+// before them, if that is damaged, or if the recording is closed: that is an attack, a bug or a
+// broken disk, and never goes away by itself.
 func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (brevet.RecordingState, []Hash, error) {
 	none := brevet.RecordingState{}
 	dir, err := s.dir(session)
 	if err != nil {
 		return none, nil, err
 	}
-	if first < 0 || len(chunks) == 0 {
-		return none, nil, brevet.Errorf(brevet.Invalid, "there is no chunk to keep")
+	if first < 0 || len(chunks) == 0 || len(chunks) > maxPut {
+		return none, nil, brevet.Errorf(brevet.Invalid, "1 to %d chunks are kept at a time, not %d from chunk %d on", maxPut, len(chunks), first)
 	}
 	if err := makeDir(dir); err != nil {
 		return none, nil, err
 	}
-	kept, end, err := s.tail(session, first)
+	end, err := s.tail(session, first)
 	if err != nil {
 		return none, nil, err
 	}
 	fits, hashes, flaw := end.follow(chunks)
-	news, err := s.keep(kept, session, first, fits)
+	news, err := s.keep(end, first, fits)
 	if err != nil {
 		return none, nil, err
 	}
@@ -79,8 +81,10 @@ func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (breve
 
 // tail is the end of a recording, or of its first chunks.
 type tail struct {
-	next  place
-	chain Hash
+	rec    *Recording // read up to there
+	newest bool       // it is known that no segment follows the one that is read
+	next   place
+	chain  Hash
 }
 
 // follow links the chunks to the end, which moves behind them, and returns those that follow it, their
@@ -164,9 +168,10 @@ func (s *Store) State(session brevet.SessionID) (brevet.RecordingState, error) {
 	}
 	chunk, err := rec.Chunk(count - 1)
 	if err != nil {
-		return brevet.RecordingState{}, err
+		return brevet.RecordingState{}, damaged(session, count-1, err)
 	}
-	return stateOf(count, chunk)
+	state, err := stateOf(count, chunk)
+	return state, damaged(session, count-1, err)
 }
 
 // stateOf returns how a recording stands by its newest chunk, behind its link.
@@ -243,45 +248,64 @@ func (s *Store) note(session brevet.SessionID, first int) {
 	s.newest[session] = first
 }
 
-// tail returns the recording, and what its chunk at index must follow.
-func (s *Store) tail(session brevet.SessionID, index int) (*Recording, *tail, error) {
-	rec, err := s.Open(session)
-	end := &tail{next: place{session: session}, chain: seed(session)}
-	if err != nil || index == 0 {
-		return rec, end, err
-	}
+// tail returns what the chunk at index must follow.
+func (s *Store) tail(session brevet.SessionID, index int) (*tail, error) {
 	s.mu.Lock()
-	first, ok := s.newest[session]
+	first, hinted := s.newest[session]
 	s.mu.Unlock()
-	if ok {
-		rec.enter(first)
+	end, err := s.tailFrom(session, index, first, hinted)
+	if hinted && errors.Is(err, fs.ErrNotExist) { // somebody has moved the files
+		s.note(session, -1)
+		end, err = s.tailFrom(session, index, 0, false)
 	}
-	linked, err := rec.Chunk(index - 1)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
+		return nil, brevet.Errorf(brevet.Conflict, "chunk %d of %s is missing, so chunk %d cannot follow", index-1, session, index)
 	}
+	return end, damaged(session, index-1, err)
+}
+
+// tailFrom is tail that looks first in the segment that begins with the chunk first.
+func (s *Store) tailFrom(session brevet.SessionID, index, first int, newest bool) (*tail, error) {
+	rec, err := s.Open(session)
+	end := &tail{rec: rec, next: place{session: session}, chain: seed(session)}
+	if err != nil || index == 0 {
+		return end, err
+	}
+	rec.enter(first)
+	linked, err := rec.Chunk(index - 1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	_, chunk, err := unlink(linked)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	h, _, err := parseHead(chunk)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if h.last {
-		return nil, nil, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
+		return nil, brevet.Errorf(brevet.Conflict, "the recording of %s is closed after chunk %d", session, index-1)
 	}
+	end.newest = newest && rec.first == first
 	end.next.index, end.next.before = uint32(index)-1, h.before
 	end.next.after(chunk)
 	end.chain = sha256.Sum256(linked)
-	return rec, end, nil
+	return end, nil
 }
 
-// keep writes chunks, or finds the same ones there, and reports whether any was news.
-func (s *Store) keep(rec *Recording, session brevet.SessionID, first int, fits segment) (news bool, err error) {
+// damaged makes of what is wrong with a chunk that is kept an error that is final: nothing mends it.
+func damaged(session brevet.SessionID, index int, err error) error {
+	if err == nil || brevet.KindOf(err) != brevet.Invalid {
+		return err
+	}
+	return brevet.Errorf(brevet.Conflict, "chunk %d of %s is not as it was kept: %v", index, session, err).Because(err)
+}
+
+// keep writes chunks that follow the end, or finds the same ones there, and reports whether some are news
+// and nothing is behind them. Once it returns all of them are durable.
+func (s *Store) keep(end *tail, first int, fits segment) (news bool, err error) {
+	session, rec := end.next.session, end.rec
 	_, open := os.Lstat(filepath.Join(rec.dir, cutFile))
 	for i, chunk := range fits.linked {
 		there, err := rec.Chunk(first + i)
@@ -289,24 +313,30 @@ func (s *Store) keep(rec *Recording, session brevet.SessionID, first int, fits s
 			if open == nil {
 				return false, brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, first+i)
 			}
-			err = seal.CreateFile(rec.path(first+i), fits.from(i))
-			if err == nil {
+			behind := math.MaxInt // where the next segment begins, if a gap is to be filled
+			if !end.newest {
+				if behind, err = rec.after(first + i); err != nil {
+					return false, err
+				}
+			}
+			err = seal.CreateFile(rec.path(first+i), fits.part(i, min(len(fits.linked), behind-first)))
+			if err == nil && behind == math.MaxInt {
 				s.note(session, first+i)
 				return true, nil
 			}
-			if errors.Is(err, fs.ErrExist) { // another call has brought it just now
+			if err == nil || errors.Is(err, fs.ErrExist) { // another call may have brought it just now
 				there, err = rec.Chunk(first + i)
 			}
 		}
 		if err != nil {
-			return false, err
+			return false, damaged(session, first+i, err)
 		}
 		if !bytes.Equal(there, chunk) {
 			return false, brevet.Errorf(brevet.Conflict, "another chunk %d of %s is kept already", first+i, session).
 				WithHint("two gateways record one session, or somebody forges: look at the audit log")
 		}
 	}
-	return false, nil
+	return false, seal.SyncDir(rec.dir) // whoever wrote them may not have come so far
 }
 
 // makeDir makes a directory for its owner only, and its parents, durably.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -218,6 +219,70 @@ func TestSegments(t *testing.T) {
 				t.Errorf("%d in a segment: again from %d: %+v, %v", each, first, state, err)
 			}
 		}
+	}
+}
+
+// TestPutBesideDamage: what is broken elsewhere in a recording keeps nothing from being kept, what is
+// broken where something is to follow is final, and a gap is filled without saying anything twice.
+func TestPutBesideDamage(t *testing.T) {
+	good, known := recorded(t, identity(t), testSession, "good")
+	bare := unlinked(good.chunks)
+	tests := []struct {
+		name  string
+		each  int // chunks in a segment
+		have  int // chunks that are there
+		edit  func(t *testing.T, s *Store)
+		first int
+		kind  brevet.Kind // -1: kept
+	}{
+		{"an older segment is short", 1, 3, func(t *testing.T, s *Store) { os.Truncate(segmentPath(s, 0), 2) }, 3, -1},
+		{"an older segment is a directory", 1, 3, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 0)); os.Mkdir(segmentPath(s, 0), 0o700) }, 3, -1},
+		{"the newest is short", 1, 3, func(t *testing.T, s *Store) { os.Truncate(segmentPath(s, 2), 1000) }, 3, brevet.Conflict},
+		{"the newest is short, again", 1, 3, func(t *testing.T, s *Store) { os.Truncate(segmentPath(s, 2), 1000) }, 2, brevet.Conflict},
+		{"the newest is gone", 1, 3, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 2)) }, 3, brevet.Conflict},
+		{"a gap", 1, 5, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 2)) }, 0, -1},
+		{"a gap of two", 2, 5, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 2)) }, 1, -1},
+		{"a gap at the beginning", 2, 5, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 0)) }, 0, -1},
+		{"names that are none", 2, 2, func(t *testing.T, s *Store) {
+			for _, name := range []string{"-0000005", "9223372036854775807", "3", "2147483648"} {
+				os.WriteFile(filepath.Join(s.Dir, string(testSession), name+keptSuffix), []byte{1}, 0o600)
+			}
+		}, 2, -1},
+		{"other segments than before", 1, 3, func(t *testing.T, s *Store) {
+			os.RemoveAll(filepath.Join(s.Dir, string(testSession)))
+			keep(t, &Store{Dir: s.Dir}, &memory{chunks: good.chunks[:3]}, 3)
+		}, 3, -1},
+	}
+	for _, tt := range tests {
+		for _, anew := range []bool{false, true} { // by a Store that has seen it grow, and one that has not
+			t.Run(fmt.Sprint(tt.name, " ", anew), func(t *testing.T) {
+				s := &Store{Dir: t.TempDir()}
+				keep(t, s, &memory{chunks: good.chunks[:tt.have]}, tt.each)
+				tt.edit(t, s)
+				if anew {
+					s = &Store{Dir: s.Dir}
+				}
+				state, _, err := s.Put(testSession, tt.first, bare[tt.first:])
+				if tt.kind >= 0 {
+					if err == nil || brevet.KindOf(err) != tt.kind {
+						t.Errorf("got %v, want kind %v", err, tt.kind)
+					}
+					return
+				}
+				if err != nil || !state.Complete || state.Root != known.Root || state.Chunks != 5 {
+					t.Errorf("got %+v, %v", state, err)
+				}
+				if rec, err := s.Open(testSession); err != nil {
+					t.Error(err)
+				} else if c, err := rec.Chunk(3); err != nil || !bytes.Equal(c, good.chunks[3]) {
+					t.Errorf("chunk 3 is another one, %v", err)
+				}
+			})
+		}
+	}
+	s := &Store{Dir: t.TempDir()}
+	if _, _, err := s.Put(testSession, 0, make([][]byte, maxPut+1)); brevet.KindOf(err) != brevet.Invalid || err == nil {
+		t.Errorf("too many at a time: %v", err)
 	}
 }
 
