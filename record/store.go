@@ -24,7 +24,7 @@ type Store struct {
 	Dir string // "recordings", 0700, made when it is first needed
 
 	mu     sync.Mutex
-	newest map[brevet.SessionID]int // first chunk of the newest segment, of recordings that grow; only a hint
+	newest map[brevet.SessionID]int // first chunk of the newest batch, of recordings that grow; only a hint
 }
 
 const (
@@ -82,15 +82,15 @@ func (s *Store) Put(session brevet.SessionID, first int, chunks [][]byte) (breve
 // tail is the end of a recording, or of its first chunks.
 type tail struct {
 	rec    *Recording // read up to there
-	newest bool       // it is known that no segment follows the one that is read
+	newest bool       // it is known that no batch follows the one that is read
 	next   place
 	chain  Hash
 }
 
 // follow links the chunks to the end, which moves behind them, and returns those that follow it, their
 // hashes, and what is wrong with the next one.
-func (t *tail) follow(chunks [][]byte) (fits segment, hashes []Hash, flaw error) {
-	fits = newSegment(chunks)
+func (t *tail) follow(chunks [][]byte) (fits batch, hashes []Hash, flaw error) {
+	fits = newBatch(chunks)
 	for i, chunk := range chunks {
 		h, _, err := parseHead(chunk)
 		if err != nil {
@@ -234,7 +234,7 @@ func (s *Store) dir(session brevet.SessionID) (string, error) {
 	return filepath.Join(s.Dir, string(session)), nil
 }
 
-// note remembers the first chunk of the newest segment; negative: nothing more will come.
+// note remembers the first chunk of the newest batch; negative: nothing more will come.
 func (s *Store) note(session brevet.SessionID, first int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,7 +264,7 @@ func (s *Store) tail(session brevet.SessionID, index int) (*tail, error) {
 	return end, damaged(session, index-1, err)
 }
 
-// tailFrom is tail that looks first in the segment that begins with the chunk first.
+// tailFrom is tail that looks first in the batch that begins with the chunk first.
 func (s *Store) tailFrom(session brevet.SessionID, index, first int, newest bool) (*tail, error) {
 	rec, err := s.Open(session)
 	end := &tail{rec: rec, next: place{session: session}, chain: seed(session)}
@@ -304,7 +304,7 @@ func damaged(session brevet.SessionID, index int, err error) error {
 
 // keep writes chunks that follow the end, or finds the same ones there, and reports whether some are news
 // and nothing is behind them. Once it returns all of them are durable.
-func (s *Store) keep(end *tail, first int, fits segment) (news bool, err error) {
+func (s *Store) keep(end *tail, first int, fits batch) (news bool, err error) {
 	session, rec := end.next.session, end.rec
 	_, open := os.Lstat(filepath.Join(rec.dir, cutFile))
 	for i, chunk := range fits.linked {
@@ -313,7 +313,7 @@ func (s *Store) keep(end *tail, first int, fits segment) (news bool, err error) 
 			if open == nil {
 				return false, brevet.Errorf(brevet.Conflict, "the recording of %s was closed as cut before chunk %d", session, first+i)
 			}
-			behind := math.MaxInt // where the next segment begins, if a gap is to be filled
+			behind := math.MaxInt // where the next batch begins, if a gap is to be filled
 			if !end.newest {
 				if behind, err = rec.after(first + i); err != nil {
 					return false, err

@@ -121,7 +121,7 @@ func TestStoreCut(t *testing.T) {
 	}
 }
 
-// keep keeps the chunks of a recording, so many in a segment.
+// keep keeps the chunks of a recording, so many in a batch.
 func keep(t testing.TB, s *Store, m *memory, each int) {
 	t.Helper()
 	for i := 0; i < len(m.chunks); i += each {
@@ -131,7 +131,7 @@ func keep(t testing.TB, s *Store, m *memory, each int) {
 	}
 }
 
-func segmentPath(s *Store, first int) string {
+func batchPath(s *Store, first int) string {
 	return (&Recording{dir: filepath.Join(s.Dir, string(testSession))}).path(first)
 }
 
@@ -150,26 +150,26 @@ func TestStoreTampering(t *testing.T) {
 	record := func(i int) int64 { return int64(lengthLen + len(good.chunks[i])) }
 	tests := []struct {
 		name  string
-		each  int // chunks in a segment
+		each  int // chunks in a batch
 		edit  func(s *Store)
 		fault Fault
 		chunk int
 	}{
-		{"removed", 1, func(s *Store) { os.Remove(segmentPath(s, 1)) }, Missing, 1},
-		{"renamed", 1, func(s *Store) { os.Rename(segmentPath(s, 1), segmentPath(s, 7)) }, Missing, 1},
-		{"another's place", 1, func(s *Store) { os.Rename(segmentPath(s, 2), segmentPath(s, 1)) }, Reordered, 1},
-		{"a directory", 1, func(s *Store) { os.Remove(segmentPath(s, 1)); os.Mkdir(segmentPath(s, 1), 0o700) }, Unread, 1},
-		{"the end removed", 1, func(s *Store) { os.Remove(segmentPath(s, 4)) }, Cut, 4},
-		{"empty", 1, func(s *Store) { os.Truncate(segmentPath(s, 1), 0) }, Altered, 1},
-		{"cut short", 1, func(s *Store) { os.Truncate(segmentPath(s, 1), 1000) }, Altered, 1},
-		{"enormous", 1, func(s *Store) { os.Truncate(segmentPath(s, 4), 1<<30) }, Foreign, 5},
-		{"two removed", 2, func(s *Store) { os.Remove(segmentPath(s, 2)) }, Missing, 2},
-		{"the end cut within a length", 5, func(s *Store) { os.Truncate(segmentPath(s, 0), 3) }, Altered, 0},
-		{"cut between two", 5, func(s *Store) { os.Truncate(segmentPath(s, 0), record(0)+record(1)+record(2)) }, Cut, 3},
-		{"a length", 2, func(s *Store) { flip(segmentPath(s, 2), 3) }, Altered, 2},
-		{"an enormous length", 2, func(s *Store) { flip(segmentPath(s, 2), 0) }, Altered, 2},
-		{"the second one's length", 2, func(s *Store) { flip(segmentPath(s, 2), record(2)+3) }, Altered, 3},
-		{"nothing, and a stranger's file", 2, func(s *Store) { os.WriteFile(segmentPath(s, 2)+"~", nil, 0o600) }, "", 0},
+		{"removed", 1, func(s *Store) { os.Remove(batchPath(s, 1)) }, Missing, 1},
+		{"renamed", 1, func(s *Store) { os.Rename(batchPath(s, 1), batchPath(s, 7)) }, Missing, 1},
+		{"another's place", 1, func(s *Store) { os.Rename(batchPath(s, 2), batchPath(s, 1)) }, Reordered, 1},
+		{"a directory", 1, func(s *Store) { os.Remove(batchPath(s, 1)); os.Mkdir(batchPath(s, 1), 0o700) }, Unread, 1},
+		{"the end removed", 1, func(s *Store) { os.Remove(batchPath(s, 4)) }, Cut, 4},
+		{"empty", 1, func(s *Store) { os.Truncate(batchPath(s, 1), 0) }, Altered, 1},
+		{"cut short", 1, func(s *Store) { os.Truncate(batchPath(s, 1), 1000) }, Altered, 1},
+		{"enormous", 1, func(s *Store) { os.Truncate(batchPath(s, 4), 1<<30) }, Foreign, 5},
+		{"two removed", 2, func(s *Store) { os.Remove(batchPath(s, 2)) }, Missing, 2},
+		{"the end cut within a length", 5, func(s *Store) { os.Truncate(batchPath(s, 0), 3) }, Altered, 0},
+		{"cut between two", 5, func(s *Store) { os.Truncate(batchPath(s, 0), record(0)+record(1)+record(2)) }, Cut, 3},
+		{"a length", 2, func(s *Store) { flip(batchPath(s, 2), 3) }, Altered, 2},
+		{"an enormous length", 2, func(s *Store) { flip(batchPath(s, 2), 0) }, Altered, 2},
+		{"the second one's length", 2, func(s *Store) { flip(batchPath(s, 2), record(2)+3) }, Altered, 3},
+		{"nothing, and a stranger's file", 2, func(s *Store) { os.WriteFile(batchPath(s, 2)+"~", nil, 0o600) }, "", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,9 +190,9 @@ func TestStoreTampering(t *testing.T) {
 	}
 }
 
-// TestSegments: however the chunks came, each is found, in any order, also by a Store that has just been
+// TestBatches: however the chunks came, each is found, in any order, also by a Store that has just been
 // opened; and what comes again in other pieces is the same.
-func TestSegments(t *testing.T) {
+func TestBatches(t *testing.T) {
 	good, known := recorded(t, identity(t), testSession, "good")
 	for each := 1; each <= len(good.chunks); each++ {
 		dir := t.TempDir()
@@ -204,19 +204,19 @@ func TestSegments(t *testing.T) {
 		}
 		for _, i := range []int{4, 0, 1, 3, 2, 2, 4, 3, 0} {
 			if c, err := rec.Chunk(i); err != nil || !bytes.Equal(c, good.chunks[i]) {
-				t.Errorf("%d in a segment: chunk %d is another one, %v", each, i, err)
+				t.Errorf("%d in a batch: chunk %d is another one, %v", each, i, err)
 			}
 		}
 		if _, err := rec.Chunk(5); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%d in a segment: chunk 5 is there: %v", each, err)
+			t.Errorf("%d in a batch: chunk 5 is there: %v", each, err)
 		}
 		if n, err := rec.Count(); n != 5 || err != nil {
-			t.Errorf("%d in a segment: %d chunks, %v", each, n, err)
+			t.Errorf("%d in a batch: %d chunks, %v", each, n, err)
 		}
 		for first := range good.chunks {
 			state, _, err := s.Put(testSession, first, unlinked(good.chunks[first:]))
 			if err != nil || state.Root != known.Root || state.Chunks != 5 {
-				t.Errorf("%d in a segment: again from %d: %+v, %v", each, first, state, err)
+				t.Errorf("%d in a batch: again from %d: %+v, %v", each, first, state, err)
 			}
 		}
 	}
@@ -229,26 +229,26 @@ func TestPutBesideDamage(t *testing.T) {
 	bare := unlinked(good.chunks)
 	tests := []struct {
 		name  string
-		each  int // chunks in a segment
+		each  int // chunks in a batch
 		have  int // chunks that are there
 		edit  func(t *testing.T, s *Store)
 		first int
 		kind  brevet.Kind // -1: kept
 	}{
-		{"an older segment is short", 1, 3, func(t *testing.T, s *Store) { os.Truncate(segmentPath(s, 0), 2) }, 3, -1},
-		{"an older segment is a directory", 1, 3, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 0)); os.Mkdir(segmentPath(s, 0), 0o700) }, 3, -1},
-		{"the newest is short", 1, 3, func(t *testing.T, s *Store) { os.Truncate(segmentPath(s, 2), 1000) }, 3, brevet.Conflict},
-		{"the newest is short, again", 1, 3, func(t *testing.T, s *Store) { os.Truncate(segmentPath(s, 2), 1000) }, 2, brevet.Conflict},
-		{"the newest is gone", 1, 3, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 2)) }, 3, brevet.Conflict},
-		{"a gap", 1, 5, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 2)) }, 0, -1},
-		{"a gap of two", 2, 5, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 2)) }, 1, -1},
-		{"a gap at the beginning", 2, 5, func(t *testing.T, s *Store) { os.Remove(segmentPath(s, 0)) }, 0, -1},
+		{"an older batch is short", 1, 3, func(t *testing.T, s *Store) { os.Truncate(batchPath(s, 0), 2) }, 3, -1},
+		{"an older batch is a directory", 1, 3, func(t *testing.T, s *Store) { os.Remove(batchPath(s, 0)); os.Mkdir(batchPath(s, 0), 0o700) }, 3, -1},
+		{"the newest is short", 1, 3, func(t *testing.T, s *Store) { os.Truncate(batchPath(s, 2), 1000) }, 3, brevet.Conflict},
+		{"the newest is short, again", 1, 3, func(t *testing.T, s *Store) { os.Truncate(batchPath(s, 2), 1000) }, 2, brevet.Conflict},
+		{"the newest is gone", 1, 3, func(t *testing.T, s *Store) { os.Remove(batchPath(s, 2)) }, 3, brevet.Conflict},
+		{"a gap", 1, 5, func(t *testing.T, s *Store) { os.Remove(batchPath(s, 2)) }, 0, -1},
+		{"a gap of two", 2, 5, func(t *testing.T, s *Store) { os.Remove(batchPath(s, 2)) }, 1, -1},
+		{"a gap at the beginning", 2, 5, func(t *testing.T, s *Store) { os.Remove(batchPath(s, 0)) }, 0, -1},
 		{"names that are none", 2, 2, func(t *testing.T, s *Store) {
 			for _, name := range []string{"-0000005", "9223372036854775807", "3", "2147483648"} {
 				os.WriteFile(filepath.Join(s.Dir, string(testSession), name+keptSuffix), []byte{1}, 0o600)
 			}
 		}, 2, -1},
-		{"other segments than before", 1, 3, func(t *testing.T, s *Store) {
+		{"other batches than before", 1, 3, func(t *testing.T, s *Store) {
 			os.RemoveAll(filepath.Join(s.Dir, string(testSession)))
 			keep(t, &Store{Dir: s.Dir}, &memory{chunks: good.chunks[:3]}, 3)
 		}, 3, -1},
@@ -326,9 +326,9 @@ func TestPutsAtOnce(t *testing.T) {
 	}
 }
 
-func FuzzSegment(f *testing.F) {
+func FuzzBatch(f *testing.F) {
 	good, _ := recorded(f, identity(f), testSession, "good")
-	s := newSegment(nil)
+	s := newBatch(nil)
 	s.add(seed(testSession), good.chunks[0][hashLen:])
 	f.Add(s.data, 0)
 	f.Add(append(s.data, 0, 0, 0, 1, 7), 1)

@@ -1,7 +1,5 @@
 package ssh
 
-import "time"
-
 // elastic is memory to copy with: little while little comes, much while much does. What
 // waits for input holds a kilobyte.
 type elastic struct {
@@ -13,14 +11,6 @@ type elastic struct {
 const (
 	quiet  = 1 << 10
 	shrink = 4 << 10 // fewer bytes than this at once need no big buffer
-)
-
-// Of output that comes in bulk, so much at once, more is let come together for a moment: fewer reads,
-// recorded pieces, messages about the window and wake-ups of both peers. That makes a download a
-// fortieth faster. The channel's window, which is 2 MiB, keeps the target busy meanwhile.
-const (
-	muchRead = 16 << 10
-	gather   = 200 * time.Microsecond
 )
 
 func newElastic(pool *buffers) *elastic {

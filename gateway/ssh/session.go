@@ -223,9 +223,6 @@ func (s *session) output(stream record.Stream, to io.Writer, from io.Reader) {
 		if err != nil {
 			return
 		}
-		if muchRead <= n && n < bigRead {
-			time.Sleep(gather)
-		}
 		b.fit(n)
 	}
 }

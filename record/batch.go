@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// A recording is kept in segments, each of what one delivery brought, named after its first
-// chunk and never changed. A segment is records
+// A recording is kept in batches, each of what one delivery brought, named after its first
+// chunk and never changed. A batch is records
 //
 //	length (4) | link (32) | chunk
 //
@@ -31,41 +31,41 @@ const (
 	mostLinked  = hashLen + MaxChunk
 )
 
-// segment is one that is to be kept.
-type segment struct {
+// batch is one that is to be kept.
+type batch struct {
 	data   []byte
 	linked [][]byte // the chunks behind their links, in data
 }
 
-// newSegment returns one with room for the chunks.
-func newSegment(chunks [][]byte) segment {
+// newBatch returns one with room for the chunks.
+func newBatch(chunks [][]byte) batch {
 	size := 0
 	for _, c := range chunks {
 		size += lengthLen + hashLen + len(c)
 	}
-	return segment{data: make([]byte, 0, size)}
+	return batch{data: make([]byte, 0, size)}
 }
 
 // add links the next chunk to the one with the given hash, and returns its own.
-func (s *segment) add(chain Hash, chunk []byte) Hash {
-	at := len(s.data) + lengthLen
-	s.data = binary.BigEndian.AppendUint32(s.data, uint32(hashLen+len(chunk)))
-	s.data = append(s.data, chain[:]...)
-	s.data = append(s.data, chunk...)
-	linked := s.data[at:]
-	s.linked = append(s.linked, linked)
+func (b *batch) add(chain Hash, chunk []byte) Hash {
+	at := len(b.data) + lengthLen
+	b.data = binary.BigEndian.AppendUint32(b.data, uint32(hashLen+len(chunk)))
+	b.data = append(b.data, chain[:]...)
+	b.data = append(b.data, chunk...)
+	linked := b.data[at:]
+	b.linked = append(b.linked, linked)
 	return sha256.Sum256(linked)
 }
 
-// part returns the segment of the chunks from i to before j.
-func (s *segment) part(i, j int) []byte {
+// part returns the batch of the chunks from i to before j.
+func (b *batch) part(i, j int) []byte {
 	size := func(linked [][]byte) (n int) {
 		for _, c := range linked {
 			n += lengthLen + len(c)
 		}
 		return n
 	}
-	return s.data[size(s.linked[:i]):size(s.linked[:j])]
+	return b.data[size(b.linked[:i]):size(b.linked[:j])]
 }
 
 // Recording is the chunks of one session in a directory. It is a Source that is fastest when it is
@@ -75,8 +75,8 @@ type Recording struct {
 	buf []byte
 
 	// Where it is read.
-	first  int   // chunk of the segment
-	offset int64 // in the segment
+	first  int   // chunk of the batch
+	offset int64 // in the batch
 	next   int   // the chunk there
 }
 
@@ -89,7 +89,7 @@ func (r *Recording) Chunk(index int) ([]byte, error) {
 	}
 	chunk, err := r.read()
 	if errors.Is(err, io.EOF) {
-		r.enter(index) // its segment is over, and if there is more, it is in the one named so
+		r.enter(index) // its batch is over, and if there is more, it is in the one named so
 		chunk, err = r.read()
 	}
 	return chunk, err
@@ -97,7 +97,7 @@ func (r *Recording) Chunk(index int) ([]byte, error) {
 
 // Count returns one more than the highest position that is taken.
 func (r *Recording) Count() (int, error) {
-	firsts, err := r.segments()
+	firsts, err := r.batches()
 	if err != nil || len(firsts) == 0 {
 		return 0, err
 	}
@@ -115,7 +115,7 @@ func (r *Recording) Count() (int, error) {
 
 func (r *Recording) enter(first int) { r.first, r.offset, r.next = first, 0, first }
 
-// seek goes to a position, in the segment where it is read if that has it.
+// seek goes to a position, in the batch where it is read if that has it.
 func (r *Recording) seek(index int) error {
 	if r.first <= index {
 		r.enter(r.first)
@@ -123,7 +123,7 @@ func (r *Recording) seek(index int) error {
 			return nil
 		}
 	}
-	firsts, err := r.segments()
+	firsts, err := r.batches()
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *Recording) seek(index int) error {
 	return r.walk(index)
 }
 
-// walk goes on to a position in the segment, which may be just behind it.
+// walk goes on to a position in the batch, which may be just behind it.
 func (r *Recording) walk(index int) error {
 	f, err := os.Open(r.path(r.first))
 	if err != nil {
@@ -158,7 +158,7 @@ func (r *Recording) walk(index int) error {
 	return nil
 }
 
-// read returns the chunk there and goes on to the next. At the end of the segment that is io.EOF.
+// read returns the chunk there and goes on to the next. At the end of the batch that is io.EOF.
 func (r *Recording) read() ([]byte, error) {
 	f, err := os.Open(r.path(r.first))
 	if err != nil {
@@ -200,9 +200,9 @@ func (r *Recording) length(f *os.File) (int, error) {
 	return n, nil
 }
 
-// after returns where the first segment behind a position begins, or math.MaxInt.
+// after returns where the first batch behind a position begins, or math.MaxInt.
 func (r *Recording) after(index int) (int, error) {
-	firsts, err := r.segments()
+	firsts, err := r.batches()
 	if i, _ := slices.BinarySearch(firsts, index+1); i < len(firsts) {
 		return firsts[i], err
 	}
@@ -213,8 +213,8 @@ func (r *Recording) path(first int) string {
 	return filepath.Join(r.dir, fmt.Sprintf("%08d%s", first, keptSuffix))
 }
 
-// segments lists the segments by their first chunk.
-func (r *Recording) segments() ([]int, error) {
+// batches lists the batches by their first chunk.
+func (r *Recording) batches() ([]int, error) {
 	entries, err := os.ReadDir(r.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
