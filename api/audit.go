@@ -14,9 +14,6 @@ import (
 
 type auditService struct{ spine *flow.Spine }
 
-// defaultPage is how many events a search without a page size returns.
-const defaultPage = 100
-
 // SearchEvents implements the procedure.
 func (s *auditService) SearchEvents(ctx context.Context, m *pb.SearchEventsRequest) (*pb.SearchEventsResponse, error) {
 	by := callOf(ctx).caller
@@ -30,9 +27,6 @@ func (s *auditService) SearchEvents(ctx context.Context, m *pb.SearchEventsReque
 		Since:   moment(m.GetSince()),
 		Until:   moment(m.GetUntil()),
 		Limit:   p.Limit,
-	}
-	if f.Limit == 0 {
-		f.Limit = defaultPage
 	}
 	if err == nil && p.After != "" {
 		if f.Before, err = strconv.ParseInt(p.After, 10, 64); err != nil {
@@ -49,12 +43,12 @@ func (s *auditService) SearchEvents(ctx context.Context, m *pb.SearchEventsReque
 	); err != nil {
 		return nil, err
 	}
-	events, err := s.spine.SearchEvents(ctx, by, f)
+	events, more, err := s.spine.SearchEvents(ctx, by, f)
 	if err != nil {
 		return nil, err
 	}
 	response := &pb.SearchEventsResponse{Events: each(events, viewEvent)}
-	if len(events) == f.Limit && events[len(events)-1].Index > 0 { // the first event of the log is 0
+	if more {
 		response.NextPageToken = pageToken(by, m, strconv.FormatInt(events[len(events)-1].Index, 10))
 	}
 	return response, nil

@@ -145,6 +145,12 @@ func TestAuditOverTheNetwork(t *testing.T) {
 		}
 	}
 
+	asked, err := frank.audit().SearchEvents(t.Context(), &pb.SearchEventsRequest{Kind: "request", PageSize: 1})
+	must(t, err)
+	if len(asked.GetEvents()) != 1 || asked.GetNextPageToken() != "" {
+		t.Errorf("one request was made, and the search has %d and promises more: %q", len(asked.GetEvents()), asked.GetNextPageToken())
+	}
+
 	export, err := frank.audit().ExportLog(t.Context(), &pb.ExportLogRequest{})
 	must(t, err)
 	next, checkpoint := int64(0), []byte(nil)

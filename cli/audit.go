@@ -64,7 +64,7 @@ what, stands in the log.`,
 	f.StringVar(&q.query.Session, "session", "", "only those of this session")
 	f.StringVar(&q.since, "since", "", "not before, as in 24h (ago) or 2026-11-20T08:00:00Z")
 	f.StringVar(&q.until, "until", "", "before, likewise")
-	f.IntVar(&q.most, "most", pageSize, "how many at most")
+	mostFlag(f, &q.most)
 	_ = cmd.RegisterFlagCompletionFunc("kind", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return kindNames(), cobra.ShellCompDirectiveNoFileComp
 	})
@@ -82,13 +82,7 @@ func kindNames() []string {
 	return names
 }
 
-// mostEvents bounds what one search prints; an export has no bound.
-const mostEvents = 10_000
-
 func (a *app) searchEvents(ctx context.Context, q *search) error {
-	if q.most < 1 || q.most > mostEvents {
-		return brevet.Errorf(brevet.Invalid, "--most %d is not from 1 to %d", q.most, mostEvents).WithHint("brevet audit export has no limit")
-	}
 	if k := q.query.GetKind(); k != "" && !slices.Contains(kindNames(), k) {
 		return missing("kind of event", k, kindNames(), "brevet audit search --kind <Tab> completes them")
 	}
@@ -100,17 +94,16 @@ func (a *app) searchEvents(ctx context.Context, q *search) error {
 		return err
 	}
 	found := &brevetv1.SearchEventsResponse{}
-	for len(found.GetEvents()) < q.most {
-		q.query.PageSize = int32(min(q.most-len(found.GetEvents()), 200))
-		q.query.PageToken = found.GetNextPageToken()
-		got, err := s.audit.SearchEvents(ctx, &q.query)
-		if err != nil {
-			return err
-		}
-		found.Events = append(found.Events, got.GetEvents()...)
-		if found.NextPageToken = got.GetNextPageToken(); found.GetNextPageToken() == "" || len(got.GetEvents()) == 0 {
-			break
-		}
+	found.Events, found.NextPageToken, err = gather(q.most, func(size int32, token string) ([]*brevetv1.Event, string, error) {
+		q.query.PageSize, q.query.PageToken = size, token
+		page, err := s.audit.SearchEvents(ctx, &q.query)
+		return page.GetEvents(), page.GetNextPageToken(), err
+	})
+	if err == nil && len(found.GetEvents()) == 0 {
+		err = s.knownPerson(ctx, q.query.GetPerson())
+	}
+	if err != nil {
+		return err
 	}
 	return a.print(found, func() error {
 		return a.tableOf(a.eventsTable(found.GetEvents()), found.GetNextPageToken(), "No event fits.")

@@ -32,6 +32,7 @@ func (a *app) grants() *cobra.Command {
 func (a *app) grantsList() *cobra.Command {
 	var all bool
 	var person string
+	var most int
 	cmd := &cobra.Command{
 		Use:               "list",
 		Short:             "List grants, newest first",
@@ -39,7 +40,7 @@ func (a *app) grantsList() *cobra.Command {
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query := &brevetv1.ListGrantsRequest{Person: person, PageSize: pageSize}
+			query := &brevetv1.ListGrantsRequest{Person: person}
 			if !all {
 				for _, s := range brevet.GrantStates() {
 					if !s.Final() {
@@ -51,7 +52,15 @@ func (a *app) grantsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			got, err := s.grants.ListGrants(cmd.Context(), query)
+			got := &brevetv1.ListGrantsResponse{}
+			got.Grants, got.NextPageToken, err = gather(most, func(size int32, token string) ([]*brevetv1.Grant, string, error) {
+				query.PageSize, query.PageToken = size, token
+				page, err := s.grants.ListGrants(cmd.Context(), query)
+				return page.GetGrants(), page.GetNextPageToken(), err
+			})
+			if err == nil && len(got.GetGrants()) == 0 {
+				err = s.knownPerson(cmd.Context(), person)
+			}
 			if err != nil {
 				return err
 			}
@@ -62,6 +71,7 @@ func (a *app) grantsList() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also those that are over")
 	cmd.Flags().StringVar(&person, "person", "", "only those of this person")
+	mostFlag(cmd.Flags(), &most)
 	return cmd
 }
 

@@ -44,7 +44,7 @@ func (a *app) keysList() *cobra.Command {
 			if len(args) == 1 {
 				got.People = slices.DeleteFunc(got.People, func(p *brevetv1.Person) bool { return p.GetId() != args[0] })
 				if len(got.GetPeople()) == 0 {
-					return missing("person", args[0], nil, "brevet people lists them")
+					return missing("person", args[0], nil, "brevet people lists those that you may see")
 				}
 			}
 			return a.print(got, func() error { return a.table(a.keysTable(got.GetPeople())) })

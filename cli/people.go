@@ -339,7 +339,17 @@ func (s *session) person(ctx context.Context, name string) (*brevetv1.Person, er
 			return p, nil
 		}
 	}
-	return nil, missing("person", name, idsOf(got.GetPeople()), "brevet people lists them")
+	return nil, missing("person", name, idsOf(got.GetPeople()), "brevet people lists those that you may see")
+}
+
+// knownPerson refuses a name that nobody has who may be seen, if there is a name: a list that has nothing for
+// it would say that there is nothing.
+func (s *session) knownPerson(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	_, err := s.person(ctx, name)
+	return err
 }
 
 // suspension returns the revocation that suspended the person: by the roster, or else by the word of the

@@ -18,6 +18,7 @@ const watchEvery = 2 * time.Second
 
 func (a *app) requests() *cobra.Command {
 	var forMe, mine, all, watch bool
+	var most int
 	cmd := &cobra.Command{
 		Use:   "requests",
 		Short: "Requests: those that wait, for you or for others",
@@ -27,7 +28,7 @@ func (a *app) requests() *cobra.Command {
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query := &brevetv1.ListRequestsRequest{ForMe: forMe, Mine: mine, PageSize: pageSize}
+			query := &brevetv1.ListRequestsRequest{ForMe: forMe, Mine: mine}
 			if !all {
 				query.States = open()
 			}
@@ -36,9 +37,15 @@ func (a *app) requests() *cobra.Command {
 				return err
 			}
 			if watch {
+				query.PageSize = pageSize
 				return a.watchRequests(cmd.Context(), s, query)
 			}
-			got, err := s.requests.ListRequests(cmd.Context(), query)
+			got := &brevetv1.ListRequestsResponse{}
+			got.Requests, got.NextPageToken, err = gather(most, func(size int32, token string) ([]*brevetv1.Request, string, error) {
+				query.PageSize, query.PageToken = size, token
+				page, err := s.requests.ListRequests(cmd.Context(), query)
+				return page.GetRequests(), page.GetNextPageToken(), err
+			})
 			if err != nil {
 				return err
 			}
@@ -52,6 +59,8 @@ func (a *app) requests() *cobra.Command {
 	f.BoolVar(&mine, "mine", false, "only your own")
 	f.BoolVar(&all, "all", false, "also those that are decided")
 	f.BoolVarP(&watch, "watch", "w", false, "show new ones as they come, until you stop it")
+	mostFlag(f, &most)
+	cmd.MarkFlagsMutuallyExclusive("watch", "most")
 	cmd.MarkFlagsMutuallyExclusive("for-me", "mine") // nobody answers their own
 	return cmd
 }
@@ -72,36 +81,6 @@ func none(forMe, all bool) string {
 		return "No request waits for you."
 	}
 	return noneOr(all, "There is no request.", "No request waits. brevet requests --all shows those that are decided.")
-}
-
-// noneOr returns what to say where a list has nothing.
-func noneOr(all bool, nothing, nothingNow string) string {
-	if all {
-		return nothing
-	}
-	return nothingNow
-}
-
-// pageSize is how many of a list a command shows.
-const pageSize = 100
-
-// tableOf prints a table, and says so if there is more, or nothing at all.
-func (a *app) tableOf(t show.Table, next, nothing string) error {
-	switch {
-	case len(t.Rows) == 0 && next != "":
-		a.tell("Nothing that you may see is among the newest ones; there are more.")
-		return nil
-	case len(t.Rows) == 0:
-		a.tell("%s", nothing)
-		return nil
-	}
-	if err := a.table(t); err != nil {
-		return err
-	}
-	if next != "" {
-		a.tell("… there are more; the newest %d are shown.", len(t.Rows))
-	}
-	return nil
 }
 
 func (a *app) requestsTable(requests []*brevetv1.Request, me brevet.PersonID) show.Table {

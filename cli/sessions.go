@@ -35,7 +35,8 @@ func (a *app) sessions() *cobra.Command {
 
 func (a *app) sessionsList() *cobra.Command {
 	var all bool
-	query := &brevetv1.ListSessionsRequest{PageSize: pageSize}
+	var most int
+	query := &brevetv1.ListSessionsRequest{}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List sessions, newest first",
@@ -52,7 +53,16 @@ func (a *app) sessionsList() *cobra.Command {
 				}
 				query.Grant = id
 			}
-			got, err := s.sessions.ListSessions(ctx, query)
+			got := &brevetv1.ListSessionsResponse{}
+			var err error
+			got.Sessions, got.NextPageToken, err = gather(most, func(size int32, token string) ([]*brevetv1.Session, string, error) {
+				query.PageSize, query.PageToken = size, token
+				page, err := s.sessions.ListSessions(ctx, query)
+				return page.GetSessions(), page.GetNextPageToken(), err
+			})
+			if err == nil && len(got.GetSessions()) == 0 {
+				err = s.knownPerson(ctx, query.GetPerson())
+			}
 			if err != nil {
 				return err
 			}
@@ -66,6 +76,7 @@ func (a *app) sessionsList() *cobra.Command {
 	f.StringVar(&query.Person, "person", "", "only those of this person")
 	f.StringVar(&query.Target, "target", "", "only those on this target")
 	f.StringVar(&query.Grant, "grant", "", "only those of this grant")
+	mostFlag(f, &most)
 	_ = cmd.RegisterFlagCompletionFunc("person", a.completePeople())
 	_ = cmd.RegisterFlagCompletionFunc("target", a.completeTargets())
 	_ = cmd.RegisterFlagCompletionFunc("grant", a.completeGrants())

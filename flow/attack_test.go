@@ -520,7 +520,7 @@ func TestOthersThingsAreHidden(t *testing.T) {
 	if len(list) != 0 {
 		t.Errorf("erin's list has %d requests", len(list))
 	}
-	_, err = w.spine.SearchEvents(t.Context(), erin, store.Filter{})
+	_, _, err = w.spine.SearchEvents(t.Context(), erin, store.Filter{})
 	refused(t, err, brevet.Refused, "you may not")
 	people, err := w.spine.People(t.Context(), erin)
 	must(t, err)
@@ -532,7 +532,7 @@ func TestOthersThingsAreHidden(t *testing.T) {
 // TestReadingIsAnEvent: searches and exports of the log leave their own event, before they answer.
 func TestReadingIsAnEvent(t *testing.T) {
 	w := onSQLite(t)
-	events, err := w.spine.SearchEvents(t.Context(), w.as("frank"), store.Filter{Kind: "audit.searched"})
+	events, _, err := w.spine.SearchEvents(t.Context(), w.as("frank"), store.Filter{Kind: "audit.searched"})
 	must(t, err)
 	if len(events) != 1 || events[0].Actor != "frank" {
 		t.Errorf("the search does not find itself: %+v", events)

@@ -44,17 +44,25 @@ func (s *Spine) reads(ctx context.Context, by brevet.Caller, kind, message strin
 	return err
 }
 
-// SearchEvents returns the events that the filter wants, newest first.
-func (s *Spine) SearchEvents(ctx context.Context, by brevet.Caller, f store.Filter) ([]EventView, error) {
+// SearchEvents returns the events that the filter wants, newest first, and whether there are more before them.
+func (s *Spine) SearchEvents(ctx context.Context, by brevet.Caller, f store.Filter) (views []EventView, more bool, err error) {
 	if err := s.reads(ctx, by, "audit.searched", fmt.Sprintf("%s searched the audit log", by.Person), f); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	entries, err := s.Store.Query(ctx).Search(f)
-	views := make([]EventView, len(entries))
-	for i, e := range entries {
-		views[i] = eventView(e)
+	q := s.Store.Query(ctx)
+	entries, err := q.Search(f)
+	if err != nil {
+		return nil, false, err
 	}
-	return views, err
+	for _, e := range entries {
+		views = append(views, eventView(e))
+	}
+	if len(entries) == (store.Page{Limit: f.Limit}).Size() && views[len(views)-1].Index > 0 { // nothing is before event 0
+		f.Before, f.Limit = views[len(views)-1].Index, 1
+		before, err := q.Search(f)
+		return views, len(before) > 0, err
+	}
+	return views, false, nil
 }
 
 // TailEvents tells of events from an index on, or with -1 of new ones only, until ctx ends or tell fails.

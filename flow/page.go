@@ -71,17 +71,16 @@ func shown[R, V any](p store.Page, read func(store.Page) ([]R, error), id func(R
 		if err != nil {
 			return nil, "", err
 		}
-		for n, r := range rows {
+		for _, r := range rows {
 			v, show, err := view(r)
 			if err != nil {
 				return nil, "", err
 			}
-			p.After = id(r)
-			if show {
-				views = append(views, v)
-			}
-			if len(views) == p.Size() && (n < len(rows)-1 || len(rows) == p.Size()) {
+			if show && len(views) == p.Size() {
 				return views, p.After, nil
+			}
+			if p.After = id(r); show {
+				views = append(views, v)
 			}
 		}
 		if len(rows) < p.Size() {

@@ -39,6 +39,9 @@ func TestAPageIsOfWhatIsShown(t *testing.T) {
 				if got = append(got, views...); next == "" {
 					break
 				}
+				if len(got) == len(want) && total <= mostPages*10 {
+					t.Errorf("%d, each %dth: more are promised than there are", total, every)
+				}
 				if len(views) < 10 && total <= mostPages*10 {
 					t.Errorf("%d, each %dth: a page of %d, and more are to come", total, every, len(views))
 				}
