@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+
 	"github.com/spf13/cobra"
 
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"

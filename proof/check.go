@@ -549,5 +549,8 @@ func (c *checker) recordings() error {
 
 // conclude says what the bundle cannot show.
 func (c *checker) conclude() {
+	if len(c.report.Revoked) == 0 && !c.report.Expired {
+		c.report.add(NotShown, "", fmt.Sprintf("not shown: a revocation after the first %d events of the log, where this proof ends; a new export shows it", c.report.Size))
+	}
 	c.report.add(NotShown, "", "not shown: whether the issuer ran apart from the server; no other witness of the log")
 }

@@ -65,6 +65,7 @@ func TestCheckAGoodProof(t *testing.T) {
 		"✓ grant     postgres, root on db1 until 20", "held by gateway gw-1",
 		"✓ log       leaf 11 of 13, checkpoint signed by the log and by issuer-1",
 		"✓ cert      serial 1011, for db1/postgres, db1/root, gives nothing else",
+		"not shown: a revocation after the first 13 events of the log, where this proof ends",
 		"not shown: whether the issuer ran apart from the server",
 	} {
 		if !strings.Contains(text, want) {
