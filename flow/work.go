@@ -112,7 +112,7 @@ func (s *Spine) claimJobs(ctx context.Context, worker string) (jobs []store.Job,
 
 // do does one job, and gives it back if it is not done by that.
 func (s *Spine) do(ctx context.Context, job store.Job) {
-	err := s.attempt(ctx, job)
+	err := s.attempt(store.OnBehalf(ctx, job), job)
 	now := s.Clock()
 	if err == nil {
 		err = s.Store.Work(ctx, func(w *store.Work) error { return w.Finish(job, now) })

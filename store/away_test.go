@@ -46,7 +46,7 @@ func TestDatabaseAwayComesBack(t *testing.T) {
 		kind(t, err, brevet.Unavailable)
 		_, err = s.Query(t.Context()).Entries(0, 1)
 		kind(t, err, brevet.Unavailable)
-		kind(t, s.Work(t.Context(), func(w *store.Work) error { return w.Forget("x") }), brevet.Unavailable)
+		kind(t, s.Work(t.Context(), func(w *store.Work) error { _, err := w.Count("x", day, 60e9); return err }), brevet.Unavailable)
 		kind(t, s.Read(t.Context(), func(*store.Query) error { return nil }), brevet.Unavailable)
 		kind(t, s.Ping(t.Context()), brevet.Unavailable)
 		if err := c.Start(t.Context()); err != nil {

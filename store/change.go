@@ -38,7 +38,7 @@ type Tx struct{ Query }
 // was in the way, so it touches nothing outside the database, sets its results anew each
 // time, and does what is slow (signatures, the network) before.
 //
-// If ctx ends before fn starts, nothing is done. Afterwards Change waits for the outcome
+// On behalf of a job that another worker has taken over (OnBehalf) it is a Conflict. If ctx ends before fn starts, nothing is done. Afterwards Change waits for the outcome
 // and tells the truth about it. A database that does not answer or has no room is
 // Unavailable: then nothing was changed, and the next Change finds out by itself whether it
 // has come back. Events that go back in time are given the time of the last one.
@@ -313,7 +313,9 @@ func guard(c *change, tx *Tx) (events []pending, err error) {
 		c.panicked = fmt.Sprintf("%v\n\n%s", recover(), debug.Stack())
 		err = brevet.Errorf(brevet.Internal, "a change panicked")
 	}()
-	events, err = c.fn(tx)
+	if err = tx.fence(c.ctx); err == nil {
+		events, err = c.fn(tx)
+	}
 	returned = true
 	return events, err
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -83,22 +84,10 @@ func (w *Work) Claim(worker string, now time.Time, lease time.Duration, limit in
 		returning `+jobColumns, worker, micros(now.Add(lease)), micros(now), limit)
 }
 
-// Extend lengthens the lease of a claim. If it was taken over meanwhile, it is a Conflict,
-// and the worker must stop.
-func (w *Work) Extend(j Job, until time.Time) error {
-	n, err := w.q.exec("update jobs set lease_until = $1 where id = $2 and epoch = $3 and done_at = 0", micros(until), j.ID, j.Epoch)
-	return held(n, err, j)
-}
-
 // Finish writes that the job is done. If it was enqueued again since the claim, it is due
 // once more at once.
-func (w *Work) Finish(j Job, now time.Time) error { return w.q.finishJob(j, now) }
-
-// Finish writes, with the change, that the job on whose behalf it is made is done.
-func (t *Tx) Finish(j Job, now time.Time) error { return t.finishJob(j, now) }
-
-func (q *Query) finishJob(j Job, now time.Time) error {
-	n, err := q.exec(`update jobs set lease_until = 0, claimed_by = '', last_error = '', attempts = 0,
+func (w *Work) Finish(j Job, now time.Time) error {
+	n, err := w.q.exec(`update jobs set lease_until = 0, claimed_by = '', last_error = '', attempts = 0,
 			done_at = case when asked = $1 then cast($2 as bigint) else 0 end,
 			due_at = case when asked = $1 then due_at else cast($2 as bigint) end
 		where id = $3 and epoch = $4 and done_at = 0`, j.asked, micros(now), j.ID, j.Epoch)
@@ -114,9 +103,20 @@ func (w *Work) Retry(j Job, at time.Time, because error) error {
 	return held(n, err, j)
 }
 
-// Fence makes the change conditional on the claim: if another worker has taken the job over,
-// it is a Conflict and nothing is written. Nobody can take it over until the change is committed.
-func (t *Tx) Fence(j Job) error {
+// claim is the key of a context's claimed job.
+type claim struct{}
+
+// OnBehalf returns a context whose changes are made on behalf of a claimed job. If another worker has
+// taken it over, a change with it is a Conflict and nothing is written: a process that was stopped and
+// goes on writes nothing any more. Nobody can take the job over until a change is committed.
+func OnBehalf(ctx context.Context, j Job) context.Context { return context.WithValue(ctx, claim{}, j) }
+
+// fence fails unless the claim that the change is made under, if any, still holds.
+func (t *Tx) fence(ctx context.Context) error {
+	j, ok := ctx.Value(claim{}).(Job)
+	if !ok {
+		return nil
+	}
 	n, err := t.exec("update jobs set epoch = epoch where id = $1 and epoch = $2 and done_at = 0", j.ID, j.Epoch)
 	return held(n, err, j)
 }

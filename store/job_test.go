@@ -83,26 +83,16 @@ func TestJobIsTakenOver(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		enqueue(t, s, "g1", day)
 		slow := claim(t, s, "w1", day, 1)[0]
-		work(t, s, func(w *store.Work) error { return w.Extend(slow, day.Add(2*time.Minute)) })
-		if got := claim(t, s, "w2", day.Add(time.Minute), 1); len(got) != 0 {
-			t.Fatalf("the lease was lengthened, and %+v was claimed", got)
-		}
-		later := day.Add(2 * time.Minute)
+		later := day.Add(time.Minute)
 		fast := claim(t, s, "w2", later, 1)
 		if len(fast) != 1 || fast[0].Epoch <= slow.Epoch || fast[0].Attempts != 2 {
 			t.Fatalf("claimed %+v after %+v", fast, slow)
 		}
 		for name, err := range map[string]error{
-			"extend": s.Work(t.Context(), func(w *store.Work) error { return w.Extend(slow, later.Add(time.Hour)) }),
-			"finish": s.Work(t.Context(), func(w *store.Work) error { return w.Finish(slow, later) }),
-			"retry":  s.Work(t.Context(), func(w *store.Work) error { return w.Retry(slow, later, errors.New("x")) }),
-			"fence":  try(t, s, func(tx *store.Tx) error { return tx.Fence(slow) }),
-			"finish in a change": try(t, s, func(tx *store.Tx) error {
-				if err := put(tx, nil); err != nil {
-					return err
-				}
-				return tx.Finish(slow, later)
-			}),
+			"finish":        s.Work(t.Context(), func(w *store.Work) error { return w.Finish(slow, later) }),
+			"retry":         s.Work(t.Context(), func(w *store.Work) error { return w.Retry(slow, later, errors.New("x")) }),
+			"change":        onBehalf(t, s, slow),
+			"change saying": onBehalfSaying(t, s, slow),
 		} {
 			if brevet.KindOf(err) != brevet.Conflict {
 				t.Errorf("%s by the slow one: %v", name, err)
@@ -111,13 +101,29 @@ func TestJobIsTakenOver(t *testing.T) {
 		if _, err := s.Query(t.Context()).Token("t"); err == nil {
 			t.Error("the change of the slow one was written")
 		}
-		change(t, s, func(tx *store.Tx) error {
-			if err := tx.Fence(fast[0]); err != nil {
-				return err
+		for _, err := range []error{onBehalf(t, s, fast[0]), onBehalfSaying(t, s, fast[0])} {
+			if err != nil {
+				t.Errorf("a change on behalf of the one who has it: %v", err)
 			}
-			return tx.Finish(fast[0], later)
-		})
+		}
+		work(t, s, func(w *store.Work) error { return w.Finish(fast[0], later) })
+		if err := onBehalfSaying(t, s, fast[0]); brevet.KindOf(err) != brevet.Conflict {
+			t.Errorf("a change on behalf of a job that is done: %v", err)
+		}
 	})
+}
+
+// onBehalf makes a change on behalf of the job. It writes token "t".
+func onBehalf(t *testing.T, s *store.Store, j store.Job) error {
+	_, err := s.Change(store.OnBehalf(t.Context(), j), func(tx *store.Tx) ([]brevet.Event, error) {
+		return []brevet.Event{happened("change")}, put(tx, nil)
+	})
+	return err
+}
+
+func onBehalfSaying(t *testing.T, s *store.Store, j store.Job) error {
+	_, err := s.ChangeSaying(store.OnBehalf(t.Context(), j), []brevet.Event{happened("change")}, func(*store.Tx) error { return nil })
+	return err
 }
 
 func TestJobIsOwedAgain(t *testing.T) {
@@ -236,21 +242,6 @@ func TestWork(t *testing.T) {
 				t.Errorf("%d: after %v counted %d, want %d", i, tt.after, got, tt.want)
 			}
 		}
-		counted := func(now time.Time) (n int) {
-			work(t, s, func(w *store.Work) (err error) { n, err = w.Counted("signin bob", now, time.Minute); return err })
-			return n
-		}
-		if got := counted(day.Add(90 * time.Second)); got != 2 {
-			t.Errorf("counted %d", got)
-		}
-		if got := counted(day.Add(time.Hour)); got != 0 {
-			t.Errorf("counted %d an hour later", got)
-		}
-		work(t, s, func(w *store.Work) error { return w.Forget("signin bob") })
-		if got := counted(day.Add(90 * time.Second)); got != 0 {
-			t.Errorf("counted %d after it was forgotten", got)
-		}
-
 		beat := store.Heartbeat{Machine: "gw1", Instance: "i2", Version: "1", Address: "192.0.2.1:22", Sessions: 3, At: day.Add(time.Minute)}
 		stale := store.Heartbeat{Machine: "gw1", Instance: "i1", At: day}
 		work(t, s, func(w *store.Work) error { return errors.Join(w.Beat(beat), w.Beat(stale)) })
@@ -299,9 +290,9 @@ func TestWorkIsUndone(t *testing.T) {
 		})
 		kind(t, err, brevet.Refused)
 		work(t, s, func(w *store.Work) error {
-			n, err := w.Counted("x", day, time.Minute)
-			if n != 0 {
-				t.Errorf("counted %d", n)
+			n, err := w.Count("x", day, time.Minute)
+			if n != 1 {
+				t.Errorf("counted %d", n-1)
 			}
 			return err
 		})

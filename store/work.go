@@ -65,17 +65,6 @@ func (w *Work) Count(name string, now time.Time, window time.Duration) (int, err
 		returning count`, name, micros(now), micros(now.Add(-window)))
 }
 
-// Counted returns how many attempts there were under the name in the window that now falls into.
-func (w *Work) Counted(name string, now time.Time, window time.Duration) (int, error) {
-	return one(&w.q, value[int], "select cast(coalesce(sum(count), 0) as bigint) from attempts where name = $1 and since > $2", name, micros(now.Add(-window)))
-}
-
-// Forget forgets the attempts under the name, as a success does.
-func (w *Work) Forget(name string) error {
-	_, err := w.q.exec("delete from attempts where name = $1", name)
-	return err
-}
-
 // Tidy removes what is of no use any more: counters that began, jobs that were done and
 // tokens that expired before then. It returns how many rows went, at most limit of each.
 func (w *Work) Tidy(before time.Time, limit int) (int64, error) {
