@@ -47,9 +47,6 @@ func (h Head) Append(leaf tlog.Hash) (Head, []tlog.Hash) {
 	return Head{Size: h.Size + 1, Edge: append(slices.Clip(rest), completed[done])}, completed
 }
 
-// Completes returns how many hashes the leaf at index completes, its own among them.
-func Completes(index int64) int { return 1 + bits.TrailingZeros64(uint64(index)+1) }
-
 // StoredAt returns which leaf completes the hash with the stored index of package tlog,
 // and which of the hashes that this leaf completes it is.
 func StoredAt(stored int64) (leaf int64, level int) {

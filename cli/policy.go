@@ -16,14 +16,15 @@ import (
 func (a *app) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Policies: look for mistakes, test, ask why",
+		Short: "Policies: look for mistakes, test, ask why, get those in force",
 		Example: `  brevet policy lint org/
   brevet policy test org/
-  brevet policy explain bob web-root web1`,
+  brevet policy explain bob web-root web1
+  brevet policy export org/`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.policyLint(), a.policyTest(), a.policyExplain())
+	cmd.AddCommand(a.policyLint(), a.policyTest(), a.policyExplain(), a.policyExport())
 	return cmd
 }
 
@@ -218,4 +219,41 @@ func caseName(c policy.Case) string {
 		return c.Name
 	}
 	return string(c.Who) + ", " + string(c.Role)
+}
+
+func (a *app) policyExport() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export DIR",
+		Short: "Write the catalog in force to files, to change and apply",
+		Long: `Write the catalog in force to files: roles, targets, groups and policies. It is verified before. What
+people wrote beside it, as comments in YAML and test cases, is no part of a catalog and not in the files.
+No file is replaced.`,
+		Example: `  brevet policy export org/
+  brevet apply -f org/        says that nothing changes, until you change something`,
+		Args: arguments(1, 1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+			state, err := s.roster(ctx)
+			if err != nil {
+				return err
+			}
+			current, err := s.verifiedCatalog(ctx, state)
+			if err != nil {
+				return err
+			}
+			files, err := catalog.Format(current.Compiled.Catalog)
+			if err != nil {
+				return err
+			}
+			if err := catalog.Write(args[0], files); err != nil {
+				return err
+			}
+			return a.printFields(map[string]any{"catalog": float64(current.Number), "folder": args[0], "files": float64(len(files))}, func() error {
+				a.good("catalog %d is in %s, in %s", current.Number, brevet.Quote(args[0]), plural(len(files), "file"))
+				return nil
+			})
+		}),
+	}
 }

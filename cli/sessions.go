@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"os"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -229,29 +231,44 @@ type playing struct {
 	raw    bool
 }
 
+func (p playing) options() record.PlayOptions {
+	return record.PlayOptions{Speed: p.speed, MaxIdle: p.idle, NoWait: p.noWait, Raw: p.raw}
+}
+
 func (a *app) sessionsPlay() *cobra.Command {
 	var p playing
 	cmd := &cobra.Command{
-		Use:   "play SESSION",
+		Use:   "play SESSION|FILE.cast",
 		Short: "Play a recording back, or write it as an asciicast",
 		Long: `Play a recording back. It is verified chunk by chunk, and the command ends with a failure if it is not
-whole. Whatever in it could act on your terminal is taken out. That you played it stands in the log.`,
+whole. Whatever in it could act on your terminal is taken out. That you played it stands in the log.
+
+An asciicast that was written before is played from its file, and no server is asked: nothing shows then
+that nobody changed it.`,
 		Example: `  brevet sessions play ses_p41x
   brevet sessions play ses_p41x --speed 4 --idle 2s
   brevet sessions play ses_p41x --no-wait
-  brevet sessions play ses_p41x --cast web1.cast`,
+  brevet sessions play ses_p41x --cast web1.cast
+  brevet sessions play web1.cast`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeSessions(),
-		RunE: a.online(func(ctx context.Context, s *session, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if p.speed == 0 { // to package record it is the usual speed
 				return brevet.Errorf(brevet.Invalid, "at --speed 0 nothing would be shown").WithHint("the least is 0.01")
 			}
-			id, err := s.sessionOf(ctx, args[0])
+			if strings.HasSuffix(args[0], ".cast") {
+				return a.playCast(cmd.Context(), args[0], p)
+			}
+			s, err := a.connect()
 			if err != nil {
 				return err
 			}
-			return a.playSession(ctx, s, id, p)
-		}),
+			id, err := s.sessionOf(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.playSession(cmd.Context(), s, id, p)
+		},
 	}
 	f := cmd.Flags()
 	f.Float64Var(&p.speed, "speed", 1, "times as fast as it was")
@@ -263,10 +280,34 @@ whole. Whatever in it could act on your terminal is taken out. That you played i
 	return cmd
 }
 
-func (a *app) playSession(ctx context.Context, s *session, id string, p playing) error {
+// playCast plays an asciicast from a file.
+func (a *app) playCast(ctx context.Context, file string, p playing) error {
+	if p.cast != "" {
+		return brevet.Errorf(brevet.Invalid, "%s is an asciicast already", brevet.Quote(file)).WithHint("--cast is for a session")
+	}
+	if err := a.mayBeRaw(p); err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return brevet.Errorf(brevet.NotFound, "cannot open %s", brevet.Quote(file)).Because(err)
+	}
+	defer f.Close()
+	return record.Play(ctx, a.out, record.ReadAsciicast(f), p.options())
+}
+
+// mayBeRaw refuses to play raw where that acts.
+func (a *app) mayBeRaw(p playing) error {
 	if p.raw && p.cast == "" && isTerminal(a.out) {
 		return brevet.Errorf(brevet.Refused, "a recording is not played raw to a terminal: it could do to yours what it could do to theirs").
 			WithHint("write it to a file, or leave out --raw")
+	}
+	return nil
+}
+
+func (a *app) playSession(ctx context.Context, s *session, id string, p playing) error {
+	if err := a.mayBeRaw(p); err != nil {
+		return err
 	}
 	var report *brevetv1.RecordingReport
 	events := eventsOf(ctx, s, func(ctx context.Context) (*connect.ServerStreamForClient[brevetv1.PlaySessionResponse], error) {
@@ -281,7 +322,7 @@ func (a *app) playSession(ctx context.Context, s *session, id string, p playing)
 	if p.cast != "" {
 		err = a.writeOut(p.cast, func(w io.Writer) error { return record.Asciicast(w, events, p.raw) })
 	} else {
-		err = record.Play(ctx, a.out, events, record.PlayOptions{Speed: p.speed, MaxIdle: p.idle, NoWait: p.noWait, Raw: p.raw})
+		err = record.Play(ctx, a.out, events, p.options())
 	}
 	if err != nil && report.GetProblem() == "" { // else that says what is wrong
 		return err

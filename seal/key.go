@@ -24,9 +24,6 @@ type Key struct {
 	aead cipher.AEAD
 }
 
-// ID returns the id that stands in every object sealed under the key.
-func (k Key) ID() KeyID { return k.id }
-
 // NewKey returns the key of 32 bytes, which the caller may erase.
 func NewKey(b []byte) (Key, error) {
 	if len(b) != dataKeySize {

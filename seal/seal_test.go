@@ -119,7 +119,7 @@ func TestKeeperRotation(t *testing.T) {
 func TestReadKey(t *testing.T) {
 	raw := bytes.Repeat([]byte{0xA5}, 32)
 	asHex, asBase64 := hex.EncodeToString(raw), base64.StdEncoding.EncodeToString(raw)
-	want := key(t, 0xA5).ID()
+	want := key(t, 0xA5).id
 	tests := []struct {
 		name, text string
 		mode       fs.FileMode
@@ -141,8 +141,8 @@ func TestReadKey(t *testing.T) {
 			os.WriteFile(path, []byte(tt.text), 0o600)
 			os.Chmod(path, tt.mode)
 			k, err := ReadKey(path)
-			if tt.kind < 0 && (err != nil || k.ID() != want) {
-				t.Errorf("got key %s, %v", k.ID(), err)
+			if tt.kind < 0 && (err != nil || k.id != want) {
+				t.Errorf("got key %s, %v", k.id, err)
 			}
 			if tt.kind >= 0 && (err == nil || brevet.KindOf(err) != tt.kind) {
 				t.Errorf("got %v, want kind %v", err, tt.kind)
@@ -167,13 +167,13 @@ func TestCreateKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	read, err := ReadKey(path)
-	if err != nil || read.ID() != made.ID() {
-		t.Fatalf("made %s, read %s, %v", made.ID(), read.ID(), err)
+	if err != nil || read.id != made.id {
+		t.Fatalf("made %s, read %s, %v", made.id, read.id, err)
 	}
 	if _, err := CreateKey(path); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second time: %v", err)
 	}
-	if again, _ := ReadKey(path); again.ID() != made.ID() {
+	if again, _ := ReadKey(path); again.id != made.id {
 		t.Error("the key was replaced")
 	}
 }

@@ -66,17 +66,6 @@ func (s *Store) VerifyLog(ctx context.Context, v Verification) (Verified, error)
 	return found, nil
 }
 
-// Examine verifies the log of a database that Open refuses, say because its head was edited.
-// It writes nothing.
-func Examine(ctx context.Context, c Config, v Verification) (Verified, error) {
-	s, err := connect(ctx, c)
-	if err != nil {
-		return Verified{}, err
-	}
-	found, err := s.VerifyLog(ctx, v)
-	return found, errors.Join(err, s.pools.close())
-}
-
 // end is the head as it stands in its row, whatever somebody wrote there, and what rows
 // there are at one moment.
 type end struct {

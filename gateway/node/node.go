@@ -106,9 +106,6 @@ func openFolder(dir string) error {
 	return nil
 }
 
-// Gateway returns the enforcement point, to see what is live.
-func (n *Node) Gateway() *gateway.Gateway { return n.gateway }
-
 // Debt returns what is recorded and not yet delivered.
 func (n *Node) Debt() record.Debt { return n.spool.Debt() }
 
