@@ -12,7 +12,7 @@ import (
 	"github.com/brevet-pim/brevet/policy"
 )
 
-func everybody(brevet.PersonID) bool { return true }
+func everybody(brevet.PersonID, brevet.Presence) bool { return true }
 
 func TestStarterIsReadyForWork(t *testing.T) {
 	c, files, err := Starter(Start{Admins: []brevet.PersonID{"alice"}, Auditors: []brevet.PersonID{"carol"}, SRE: []brevet.PersonID{"bob", "bob"}})

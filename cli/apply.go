@@ -196,16 +196,11 @@ func (a *app) lintTogether(next written, state *proof.State) error {
 	return a.tellProblems(next.locate(set.Lint(canApprove(state))))
 }
 
-// canApprove tells who has a key that may sign approvals now.
-func canApprove(state *proof.State) func(brevet.PersonID) bool {
+// canApprove tells who has a key that may sign approvals now and may show that much of them.
+func canApprove(state *proof.State) func(brevet.PersonID, brevet.Presence) bool {
 	now := time.Now().UnixMicro()
-	return func(person brevet.PersonID) bool {
-		for _, k := range state.Roster.KeysOf(person) {
-			if _, err := state.KeyFor(k.Fingerprint, statement.UseApprove, latest, now); err == nil {
-				return true
-			}
-		}
-		return false
+	return func(person brevet.PersonID, shows brevet.Presence) bool {
+		return state.CanApprove(person, shows, latest, now)
 	}
 }
 

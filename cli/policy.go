@@ -32,11 +32,11 @@ func (a *app) policy() *cobra.Command {
 type rulebook struct {
 	written
 	set        *policy.Set // nil if the files are too wrong to be asked
-	canApprove func(brevet.PersonID) bool
+	canApprove func(brevet.PersonID, brevet.Presence) bool
 }
 
 // rulebook reads the folder, or gets the catalog in force if none is named. In a folder everybody who is
-// named counts as a person with a key that may approve: the roster is not in it.
+// named counts as a person with a security key that may approve: the roster is not in it.
 func (a *app) rulebook(ctx context.Context, dir string) (rulebook, error) {
 	if dir == "" {
 		return a.rulebookInForce(ctx)
@@ -45,7 +45,7 @@ func (a *app) rulebook(ctx context.Context, dir string) (rulebook, error) {
 	if err != nil {
 		return rulebook{}, err
 	}
-	r := rulebook{written: w, canApprove: func(brevet.PersonID) bool { return true }}
+	r := rulebook{written: w, canApprove: func(brevet.PersonID, brevet.Presence) bool { return true }}
 	if len(w.problems.Errors()) > 0 {
 		return r, nil
 	}
@@ -66,7 +66,11 @@ func (a *app) rulebookInForce(ctx context.Context) (rulebook, error) {
 	if err != nil {
 		return rulebook{}, err
 	}
-	return rulebook{written: written{Catalog: current.Compiled.Catalog}, set: current.Policy.WithPeople(state.InForce(latest)), canApprove: canApprove(state)}, nil
+	return rulebook{
+		written:    written{Catalog: current.Compiled.Catalog, problems: catalog.Check(current.Compiled.Catalog)},
+		set:        current.Policy.WithPeople(state.InForce(latest)),
+		canApprove: canApprove(state),
+	}, nil
 }
 
 func (a *app) policyLint() *cobra.Command {

@@ -373,11 +373,11 @@ func waitsFor(stages []*brevetv1.Stage) string {
 		if left <= 0 {
 			continue
 		}
-		part := number(left) + " of " + s.GetGroup()
+		who := "nobody who could" // now: they have no key for it, are suspended, or policy says no
 		if may := s.GetMayApprove(); len(may) > 0 {
-			part += " (" + few(may, 5) + ")"
+			who = few(may, 5)
 		}
-		parts = append(parts, part)
+		parts = append(parts, number(left)+" of "+s.GetGroup()+" ("+who+")")
 	}
 	if len(parts) == 0 {
 		return "the issuer"

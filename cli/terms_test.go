@@ -123,7 +123,7 @@ func TestWaitsFor(t *testing.T) {
 	}{
 		{nil, "the issuer"},
 		{[]*brevetv1.Stage{{Group: "leads", Count: 1, MayApprove: []string{"alice", "dan"}}}, "one of leads (alice, dan)"},
-		{[]*brevetv1.Stage{{Group: "leads", Count: 2, ApprovedBy: []string{"dan"}}, {Group: "security", Count: 7}}, "one of leads, then 7 of security"},
+		{[]*brevetv1.Stage{{Group: "leads", Count: 2, ApprovedBy: []string{"dan"}}, {Group: "security", Count: 7}}, "one of leads (nobody who could), then 7 of security (nobody who could)"},
 		{[]*brevetv1.Stage{{Group: "all", Count: 1, MayApprove: []string{"a", "b", "c", "d", "e", "f", "g"}}}, "one of all (a, b, c, d, e +2)"},
 	}
 	for _, tt := range tests {

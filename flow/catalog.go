@@ -86,14 +86,9 @@ func (s *Spine) plan(manifest []byte) (Plan, error) {
 	return plan, nil
 }
 
-// canApprove reports whether the person has a key in force that signs approvals.
-func (v view) canApprove(person brevet.PersonID) bool {
-	for _, k := range v.Roster.KeysOf(person) {
-		if _, err := v.KeyFor(k.Fingerprint, statement.UseApprove, v.size, v.now.UnixMicro()); err == nil {
-			return true
-		}
-	}
-	return false
+// canApprove reports whether the person has a key in force that signs approvals and may show that much of them.
+func (v view) canApprove(person brevet.PersonID, shows brevet.Presence) bool {
+	return v.CanApprove(person, shows, v.size, v.now.UnixMicro())
 }
 
 func finding(p policy.Problem) Finding {

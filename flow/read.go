@@ -63,6 +63,7 @@ func (v view) stages(r brevet.Request, answers []brevet.Approval) []StageView {
 		return nil
 	}
 	set := compiled.Policy.WithPeople(v.InForce(v.size))
+	role, _, _ := compiled.Role(r.Role)
 	views := make([]StageView, len(r.Decision.Stages))
 	for i, stage := range r.Decision.Stages {
 		views[i] = StageView{Stage: stage}
@@ -76,7 +77,7 @@ func (v view) stages(r brevet.Request, answers []brevet.Approval) []StageView {
 		}
 		for _, person := range v.members(stage.Group) {
 			answered := slices.ContainsFunc(answers, func(a brevet.Approval) bool { return a.Agreed && a.By == person })
-			if !answered && v.couldApprove(set, person, r, stage.Group) {
+			if !answered && v.couldApprove(set, person, r, stage.Group, role.Asks.ApproverPresence) {
 				views[i].MayApprove = append(views[i].MayApprove, person)
 			}
 		}
@@ -84,8 +85,12 @@ func (v view) stages(r brevet.Request, answers []brevet.Approval) []StageView {
 	return views
 }
 
-// couldApprove reports whether the person could agree with a key that shows all that can be asked.
-func (v view) couldApprove(set *policy.Set, person brevet.PersonID, r brevet.Request, group brevet.GroupName) bool {
+// couldApprove reports whether the person could agree by a key that they have: one in a file does not show
+// the touch that a role may ask for. That a security key asks for a PIN is not known before it signs.
+func (v view) couldApprove(set *policy.Set, person brevet.PersonID, r brevet.Request, group brevet.GroupName, shows brevet.Presence) bool {
+	if !v.canApprove(person, shows) {
+		return false
+	}
 	allowed, _ := set.May(policy.Question{
 		Person: person, Action: brevet.ActApprove, Via: brevet.ViaCLI, Presence: brevet.VerifiedPresence, Now: v.now,
 		Of: r.Person, Role: r.Role, Targets: r.Targets, Group: group, Logins: r.Logins, Duration: r.Duration, Reason: r.Reason, Ticket: r.Ticket,

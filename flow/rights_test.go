@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -80,5 +81,21 @@ func TestARefusalNamesTheLogins(t *testing.T) {
 	must(t, err)
 	if want := "bob may not have postgres on web1, only deploy or root"; answer.Refusal != want {
 		t.Errorf("refused with %q, want %q", answer.Refusal, want)
+	}
+}
+
+// TestWhoHasNoKeyForItIsNotAsked: of a role that asks for a touch nobody is named who has keys in files only.
+func TestWhoHasNoKeyForItIsNotAsked(t *testing.T) {
+	could := func(w *world) int { return len(w.ask("bob", "web-root").Stages[0].MayApprove) }
+	if could(onSQLite(t)) == 0 {
+		t.Error("nobody could agree where no touch is asked for")
+	}
+	w := newWorld(t, filepath.Join(t.TempDir(), "brevet.db"), func(c *brevet.Catalog) {
+		for i := range c.Roles {
+			c.Roles[i].Asks.ApproverPresence = brevet.TouchPresence
+		}
+	})
+	if n := could(w); n != 0 {
+		t.Errorf("%d people could agree, by keys in files", n)
 	}
 }

@@ -15,8 +15,8 @@ import (
 // Lint looks at what the catalog means together: roles that nobody or everybody can get,
 // policies that can never match, approvals that nobody can give, privileges without an end. It
 // enumerates scopes, ids and groups, and takes a condition for one that may hold. canApprove
-// tells who has a key that signs approvals; nil: not known yet, and not looked at.
-func (s *Set) Lint(canApprove func(brevet.PersonID) bool) Problems {
+// tells who has a key that signs approvals and may show that much; nil: not known yet, and not looked at.
+func (s *Set) Lint(canApprove func(brevet.PersonID, brevet.Presence) bool) Problems {
 	l := linter{Set: s, canApprove: canApprove, everyone: maps.Clone(s.groupsOf)}
 	for _, name := range slices.Sorted(maps.Keys(s.roles)) {
 		l.role(s.roles[name])
@@ -31,7 +31,7 @@ func (s *Set) Lint(canApprove func(brevet.PersonID) bool) Problems {
 
 type linter struct {
 	*Set
-	canApprove func(brevet.PersonID) bool
+	canApprove func(brevet.PersonID, brevet.Presence) bool
 	everyone   map[brevet.PersonID][]brevet.GroupName // who is in any group
 	problems   Problems
 }
@@ -64,22 +64,35 @@ func (l *linter) role(r *role) {
 
 // approval says who cannot be answered.
 func (l *linter) approval(r *role, about string, requesters map[brevet.PersonID]bool) {
-	if wrong := l.stagesProblemAmong(r.Approval, func(p brevet.PersonID) bool { return l.mayAnswer(p, r, true) }); wrong != "" {
+	if wrong := l.stagesProblemAmong(r.Approval, l.approversBy(r, brevet.NoPresence)); wrong != "" {
 		remedy := "add people to the group, and permit approve to them"
-		if l.stagesProblemAmong(r.Approval, func(p brevet.PersonID) bool { return l.mayAnswer(p, r, false) }) == "" {
+		if l.stagesProblemAmong(r.Approval, func(p brevet.PersonID) bool { return l.mayAnswer(p, r) }) == "" {
 			remedy = "they have no signing key: brevet people invite"
 		}
 		l.add(Error, about, "nobody can approve it: "+wrong, remedy)
+		return
+	}
+	able := l.approversBy(r, r.Asks.ApproverPresence)
+	if wrong := l.stagesProblemAmong(r.Approval, able); wrong != "" {
+		l.add(Warning, about, fmt.Sprintf("nobody can approve it: %s with a key that shows %s, as asks.approver_presence wants", wrong, r.Asks.ApproverPresence),
+			"have them make a security key with ssh-keygen -t ed25519-sk, and enrol it with a code from brevet people invite NAME --use approve")
 		return
 	}
 	for _, p := range l.approversOf(r) {
 		if !requesters[p] {
 			continue
 		}
-		others := func(q brevet.PersonID) bool { return q != p && l.mayAnswer(q, r, true) }
+		others := func(q brevet.PersonID) bool { return q != p && able(q) }
 		if l.stagesProblemAmong(r.Approval, others) != "" {
 			l.add(Note, about, fmt.Sprintf("%s may ask for it and can never get it, since nobody else can agree", p), "")
 		}
+	}
+}
+
+// approversBy tells who may approve and has a key for it that may show that much.
+func (l *linter) approversBy(r *role, shows brevet.Presence) func(brevet.PersonID) bool {
+	return func(p brevet.PersonID) bool {
+		return l.mayAnswer(p, r) && (l.canApprove == nil || l.canApprove(p, shows))
 	}
 }
 
@@ -96,10 +109,9 @@ func (l *linter) approversOf(r *role) []brevet.PersonID {
 	return slices.Compact(people)
 }
 
-// mayAnswer reports whether the person is one, is permitted to approve and, if it is asked for,
-// has a key to sign with.
-func (l *linter) mayAnswer(p brevet.PersonID, r *role, withKey bool) bool {
-	if !l.isPerson(p) || withKey && l.canApprove != nil && !l.canApprove(p) {
+// mayAnswer reports whether the person is one and is permitted to approve.
+func (l *linter) mayAnswer(p brevet.PersonID, r *role) bool {
+	if !l.isPerson(p) {
 		return false
 	}
 	return slices.ContainsFunc(l.relevant(brevet.ActApprove, p, l.groupsOf[p], r.entity.UID), func(e *entry) bool {

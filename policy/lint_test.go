@@ -91,13 +91,47 @@ func TestLint(t *testing.T) {
 
 func TestLintKnowsWhoHasAKey(t *testing.T) {
 	s := compile(t, sound())
-	problems := s.Lint(func(p brevet.PersonID) bool { return p != "alice" && p != "dan" })
+	problems := s.Lint(func(p brevet.PersonID, _ brevet.Presence) bool { return p != "alice" && p != "dan" })
 	want := "role web-root: nobody can approve it: group leads has too few other people who may answer (1 needed): they have no signing key: brevet people invite"
 	if len(problems.Errors()) != 1 || problems[0].String() != want {
 		t.Errorf("got %v, want %s", problems, want)
 	}
-	if problems := s.Lint(func(p brevet.PersonID) bool { return true }); len(problems) > 0 {
+	if problems := s.Lint(func(brevet.PersonID, brevet.Presence) bool { return true }); len(problems) > 0 {
 		t.Errorf("everybody has a key: %v", problems)
+	}
+}
+
+func TestLintKnowsWhatKeysShow(t *testing.T) {
+	touches := func(people ...brevet.PersonID) func(brevet.PersonID, brevet.Presence) bool {
+		return func(p brevet.PersonID, shows brevet.Presence) bool {
+			return !shows.AtLeast(brevet.TouchPresence) || slices.Contains(people, p)
+		}
+	}
+	tests := []struct {
+		name  string
+		asks  brevet.Presence
+		count int
+		keys  func(brevet.PersonID, brevet.Presence) bool
+		want  string // "": nothing
+	}{
+		{"keys in files only", brevet.TouchPresence, 1, touches(), "warning: role web-root: nobody can approve it: group leads has too few other people who may answer (1 needed) " +
+			"with a key that shows touch, as asks.approver_presence wants: have them make a security key"},
+		{"one security key, and two are needed", brevet.TouchPresence, 2, touches("dan"), "too few other people who may answer (2 needed) with a key that shows touch"},
+		{"keys in files, and a PIN is asked for", brevet.VerifiedPresence, 1, touches("bob"), "with a key that shows verified"},
+		{"keys in files, which the role takes", brevet.NoPresence, 1, touches(), ""},
+		{"one security key", brevet.TouchPresence, 1, touches("dan"), ""},
+		{"files, where keys are not known", brevet.TouchPresence, 1, nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := sound()
+			c.Roles[0].Asks.ApproverPresence = tt.asks
+			c.Roles[0].Approval[0].Count = tt.count
+			got := compile(t, c).Lint(tt.keys).Error()
+			if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
+				t.Errorf("got\n%s\nwant %s", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
+	"slices"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/statement"
@@ -139,6 +140,18 @@ func (s *State) KeyFor(fingerprint string, use statement.Use, at, now int64) (Ke
 		return Key{}, refuse("%s is suspended (statement %s…)", k.Person, id[:16])
 	}
 	return k, nil
+}
+
+// CanApprove reports whether the person has a key that before the place at, and at the time now in microseconds,
+// may sign approvals, and may show that much of them. Whether a security key asks for a PIN is not known: it may.
+func (s *State) CanApprove(person brevet.PersonID, shows brevet.Presence, at, now int64) bool {
+	return slices.ContainsFunc(s.Roster.KeysOf(person), func(k Key) bool {
+		if shows.AtLeast(brevet.TouchPresence) && presenceOfType(k.Public) == brevet.NoPresence {
+			return false
+		}
+		_, err := s.KeyFor(k.Fingerprint, statement.UseApprove, at, now)
+		return err == nil
+	})
 }
 
 // Suspended reports whether the person is suspended at the place at, and by which revocation.
