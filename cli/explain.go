@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type question struct {
 	dir, duration, reason, ticket string
 	person, role                  string
 	targets                       []string
+	presence                      string
 }
 
 func (a *app) policyExplain() *cobra.Command {
@@ -27,13 +29,17 @@ func (a *app) policyExplain() *cobra.Command {
 		Short: "What policy says of somebody's wish, and why, without filing it",
 		Long: `Tell what policy says of somebody's wish, which policies decided, and what would change the answer. With
 -f the files of a folder are asked, offline, and every policy that concerns the role says its part; else
-the server is. Without a target, it is the first that the role chooses.`,
+the server is. Without a target, it is the first that the role chooses. What the person's key shows stands
+in no file, so it is assumed to be a key in a file, enrolled just now, unless --presence says otherwise.`,
 		Example: `  brevet policy explain bob web-root web1
-  brevet policy explain bob web-root web1 -f org/ --for 2h`,
+  brevet policy explain bob web-root web1 -f org/ --for 2h --presence touch`,
 		Args:              arguments(2, -1),
 		ValidArgsFunction: a.completeQuestion(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.person, q.role, q.targets = args[0], args[1], args[2:]
+			if wrong := q.wrongPresence(); wrong != "" {
+				return usage(cmd, wrong)
+			}
 			if q.dir != "" {
 				return a.explainFolder(cmd.Context(), q)
 			}
@@ -45,8 +51,24 @@ the server is. Without a target, it is the first that the role chooses.`,
 	f.StringVar(&q.duration, "for", "", "how long (else 30m, or the role's longest if that is shorter)")
 	f.StringVar(&q.reason, "reason", "to see what policy says", "the reason that would be given")
 	f.StringVar(&q.ticket, "ticket", "", "the ticket that would be given")
+	f.StringVar(&q.presence, "presence", "", "with -f, what the person's key shows: none, touch or verified (else none)")
 	_ = cmd.MarkFlagDirname("file")
+	_ = cmd.RegisterFlagCompletionFunc("presence", cobra.FixedCompletions([]cobra.Completion{"none", "touch", "verified"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// wrongPresence says what is wrong with --presence, or returns "".
+func (q question) wrongPresence() string {
+	switch brevet.Presence(q.presence) {
+	case "":
+	case brevet.NoPresence, brevet.TouchPresence, brevet.VerifiedPresence:
+		if q.dir == "" {
+			return "--presence goes with -f: the server knows their keys"
+		}
+	default:
+		return "--presence is none, touch or verified"
+	}
+	return ""
 }
 
 func (a *app) explainFolder(ctx context.Context, q question) error {
@@ -61,7 +83,7 @@ func (a *app) explainFolder(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	lines := book.set.Explain(ask)
+	lines := book.set.Explain(ask, "presence", "keyAge")
 	decision := book.set.Decide(ask)
 	fields := map[string]any{"outcome": string(decision.Outcome), "policies": list(decision.Policies), "reasons": list(decision.Reasons), "lines": list(lines)}
 	return a.printFields(fields, func() error {
@@ -103,7 +125,7 @@ func (q question) ask(book rulebook) (policy.Ask, error) {
 	}
 	return policy.Ask{
 		Person: brevet.PersonID(q.person), Role: role.Name, Targets: targets, Logins: role.SSH.Logins, Duration: duration,
-		Reason: q.reason, Ticket: q.ticket, Via: brevet.ViaCLI, Presence: brevet.TouchPresence, Now: time.Now(),
+		Reason: q.reason, Ticket: q.ticket, Via: brevet.ViaCLI, Presence: cmp.Or(brevet.Presence(q.presence), brevet.NoPresence), Now: time.Now(),
 	}, nil
 }
 

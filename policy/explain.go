@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ const (
 	ByGateway = "signed by the gateway"
 	ByIssuer  = "computed by whoever decides" // from clock, roster and catalog
 	ByClaim   = "claimed by the control plane"
+	ByNobody  = "assumed" // in a question that nobody has signed
 )
 
 // Inputs lists what the decision on the request rests on, each with its voucher. Of a request
@@ -70,11 +72,14 @@ func plainly(text string) string {
 }
 
 // Explain returns, line by line, how the request is decided: its inputs, the answer, and for
-// each target what every policy that concerns the role says and why.
-func (s *Set) Explain(a Ask) []string {
+// each target what every policy that concerns the role says and why. The inputs named in assumed have no voucher.
+func (s *Set) Explain(a Ask, assumed ...string) []string {
 	d := s.Decide(a)
 	var lines []string
 	for _, in := range a.Inputs() {
+		if slices.Contains(assumed, in.Name) {
+			in.Voucher = ByNobody
+		}
 		lines = append(lines, fmt.Sprintf("%-22s %s (%s)", in.Name, in.Value, in.Voucher))
 	}
 	lines = append(lines, "", fmt.Sprintf("answer: %s", d.Outcome))
