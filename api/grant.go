@@ -9,8 +9,13 @@ import (
 	"github.com/brevet-pim/brevet/flow"
 )
 
-// revokeWait is how long RevokeGrant waits for the enforcement points, if it is asked to.
-const revokeWait = 10 * time.Second
+// patience is how long a call that takes back waits for the enforcement points, if it is asked to.
+func patience(m interface{ GetWait() bool }) time.Duration {
+	if m.GetWait() {
+		return 10 * time.Second
+	}
+	return 0
+}
 
 type grantService struct{ spine *flow.Spine }
 
@@ -32,11 +37,7 @@ func (s *grantService) RevokeGrant(ctx context.Context, m *pb.RevokeGrantRequest
 	if err := check(signed("statement", m.GetStatement())); err != nil {
 		return nil, err
 	}
-	var wait time.Duration
-	if m.GetWait() {
-		wait = revokeWait
-	}
-	g, err := s.spine.Revoke(ctx, callOf(ctx).caller, m.GetStatement(), wait)
+	g, err := s.spine.Revoke(ctx, callOf(ctx).caller, m.GetStatement(), patience(m))
 	return &pb.RevokeGrantResponse{Grant: viewGrant(g)}, err
 }
 

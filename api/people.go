@@ -117,8 +117,8 @@ func (s *peopleService) Suspend(ctx context.Context, m *pb.SuspendRequest) (*pb.
 	if err := check(signed("statement", m.GetStatement())); err != nil {
 		return nil, err
 	}
-	person, ended, err := s.spine.Suspend(ctx, callOf(ctx).caller, m.GetStatement())
-	return &pb.SuspendResponse{Person: viewPerson(person), GrantsEnded: int32(ended)}, err
+	done, err := s.spine.Suspend(ctx, callOf(ctx).caller, m.GetStatement(), patience(m))
+	return &pb.SuspendResponse{Person: viewPerson(done.Person), GrantsEnded: int32(done.Ended), GrantsLeft: int32(done.Left)}, err
 }
 
 // ListMachines implements the procedure.

@@ -71,7 +71,7 @@ func (s *sessionService) KillSession(ctx context.Context, m *pb.KillSessionReque
 	if err := check(ending("id", m.GetId()), text("reason", m.GetReason(), maxReason)); err != nil {
 		return nil, err
 	}
-	session, err := s.spine.KillSession(ctx, callOf(ctx).caller, m.GetId(), m.GetReason())
+	session, err := s.spine.KillSession(ctx, callOf(ctx).caller, m.GetId(), m.GetReason(), patience(m))
 	return &pb.KillSessionResponse{Session: viewSession(session)}, err
 }
 

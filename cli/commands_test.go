@@ -417,6 +417,26 @@ func TestCompletions(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotConfirmedIsNotDone: who takes back is told what may be left, and so is a script.
+func TestWhatIsNotConfirmedIsNotDone(t *testing.T) {
+	w := newWorld(t)
+	grant := "grt_" + strings.Repeat("0", 26)
+	run(t, "", "revoke", grant, "--reason", "x").want(t, 0, "ended; nothing of it is left")
+	run(t, "", "people", "suspend", "alice", "--reason", "x").want(t, 0, "alice is suspended; 3 grants ended with it")
+	run(t, "", "people", "suspend", "alice").want(t, statusUsage, "a suspension needs a reason", "--reason")
+	w.lie = func(m any) {
+		switch m := m.(type) {
+		case *brevetv1.RevokeGrantResponse:
+			m.Grant.State = "ending"
+		case *brevetv1.SuspendResponse:
+			m.GrantsLeft = 1
+		}
+	}
+	run(t, "", "revoke", grant, "--reason", "x").want(t, statusNeedsYou, "not every gateway has confirmed yet")
+	run(t, "", "revoke", grant, "--reason", "x", "--no-wait").want(t, 0, "is ending")
+	run(t, "", "people", "suspend", "alice", "--reason", "x").want(t, statusNeedsYou, "2 grants ended with it", "1 grant of theirs: not every gateway has confirmed")
+}
+
 func TestPeopleInviteAndSign(t *testing.T) {
 	newWorld(t)
 	run(t, "", "people", "invite", "carol", "--valid", "1000d").want(t, statusUsage, "--valid 1000d is too long", "at most 30d")

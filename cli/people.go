@@ -300,8 +300,11 @@ func words[T ~string](list []T) []string {
 func (a *app) peopleSuspend() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use:               "suspend NAME",
-		Short:             "End every grant and session of somebody now, and give them nothing until reinstated",
+		Use:   "suspend NAME",
+		Short: "End every grant and session of somebody now, and give them nothing until reinstated",
+		Long: `End every grant and session of somebody now, and give them nothing until they are reinstated. The command
+waits until each gateway has confirmed that nothing is left. If one has not after ten seconds the exit
+status is 3: it will end, and brevet doctor shows which gateway is away.`,
 		Example:           `  brevet people suspend bob --reason "laptop stolen"`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePeople(),
@@ -309,23 +312,39 @@ func (a *app) peopleSuspend() *cobra.Command {
 			if _, err := s.person(ctx, args[0]); err != nil {
 				return err
 			}
+			reason, err := a.reason(ctx, reason, "Why? ", "a suspension")
+			if err != nil {
+				return err
+			}
 			envelope, err := a.revocation(ctx, s, statement.RevokePerson, args[0], reason)
 			if err != nil {
 				return err
 			}
-			got, err := s.people.Suspend(ctx, &brevetv1.SuspendRequest{Statement: envelope.bytes})
+			got, err := s.people.Suspend(ctx, &brevetv1.SuspendRequest{Statement: envelope.bytes, Wait: true})
 			if err != nil {
 				return err
 			}
-			return a.print(got, func() error {
-				a.good("%s is suspended; %d grants are ending", got.GetPerson().GetId(), got.GetGrantsEnded())
-				return nil
-			})
+			return a.saySuspended(got)
 		}),
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
-	_ = cmd.MarkFlagRequired("reason")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who are cut off and for the log (asked for if it is not given)")
 	return cmd
+}
+
+func (a *app) saySuspended(got *brevetv1.SuspendResponse) error {
+	name := got.GetPerson().GetId()
+	err := a.print(got, func() error {
+		a.good("%s is suspended; %s ended with it", name, plural(int(got.GetGrantsEnded()-got.GetGrantsLeft()), "grant"))
+		if got.GetGrantsLeft() > 0 {
+			a.caution("%s of theirs: not every gateway has confirmed the end yet; brevet grants --person %s shows when, brevet doctor which gateway is away",
+				plural(int(got.GetGrantsLeft()), "grant"), name)
+		}
+		return nil
+	})
+	if err == nil && got.GetGrantsLeft() > 0 {
+		return exit(statusNeedsYou)
+	}
+	return err
 }
 
 // person returns somebody of the roster as the server knows them.
@@ -387,6 +406,9 @@ func (a *app) peopleReinstate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if reason, err = a.reason(ctx, reason, "Why? ", "a reinstatement"); err != nil {
+				return err
+			}
 			now := time.Now()
 			a.tell("reinstate %s: %s", person, reason)
 			return a.signRoster(ctx, s, state, statement.Reinstate{
@@ -395,8 +417,7 @@ func (a *app) peopleReinstate() *cobra.Command {
 			}, yes)
 		}),
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log (asked for if it is not given)")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }

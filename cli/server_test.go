@@ -114,6 +114,13 @@ func (p peoplePart) ListPeople(ctx context.Context, _ *brevetv1.ListPeopleReques
 	return say(p.world, &brevetv1.ListPeopleResponse{People: []*brevetv1.Person{{Id: "alice", Kind: "person", Founder: true}}})
 }
 
+func (p peoplePart) Suspend(ctx context.Context, _ *brevetv1.SuspendRequest) (*brevetv1.SuspendResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.SuspendResponse{Person: &brevetv1.Person{Id: "alice"}, GrantsEnded: 3})
+}
+
 func (p peoplePart) ListInvitations(ctx context.Context, _ *brevetv1.ListInvitationsRequest) (*brevetv1.ListInvitationsResponse, error) {
 	if err := p.known(ctx); err != nil {
 		return nil, err
@@ -151,6 +158,13 @@ func (p grantPart) ListGrants(ctx context.Context, m *brevetv1.ListGrantsRequest
 		}
 	}
 	return say(p.world, got)
+}
+
+func (p grantPart) RevokeGrant(ctx context.Context, _ *brevetv1.RevokeGrantRequest) (*brevetv1.RevokeGrantResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	return say(p.world, &brevetv1.RevokeGrantResponse{Grant: &brevetv1.Grant{Id: "grt_" + strings.Repeat("0", 26), State: "ended"}})
 }
 
 type catalogPart struct {

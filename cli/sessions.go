@@ -108,8 +108,11 @@ func doing(s *brevetv1.Session) string {
 func (a *app) sessionsKill() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use:               "kill SESSION...",
-		Short:             "End one session; its grant stays",
+		Use:   "kill SESSION...",
+		Short: "End one session; its grant stays",
+		Long: `End one session; its grant stays, so the person could begin another. The command waits until the
+gateway says that it ended. If that does not come within ten seconds the exit status is 3: it was told,
+and brevet doctor shows whether the gateway is away.`,
 		Example:           `  brevet sessions kill ses_p41x --reason "wrong host"`,
 		Args:              arguments(1, -1),
 		ValidArgsFunction: a.completeSessions(),
@@ -123,21 +126,35 @@ func (a *app) sessionsKill() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				got, err := s.sessions.KillSession(cmd.Context(), &brevetv1.KillSessionRequest{Id: id, Reason: reason})
-				if err != nil {
+				if reason, err = a.reason(cmd.Context(), reason, "Why? It is shown in the session: ", "the end of a session"); err != nil {
 					return err
 				}
-				return a.print(got.GetSession(), func() error {
-					a.good("%s of %s on %s is ended; %s could begin another (brevet revoke %s)", short(id), got.GetSession().GetPerson(),
-						got.GetSession().GetTarget(), got.GetSession().GetPerson(), short(got.GetSession().GetGrant()))
-					return nil
-				})
+				return a.killSession(cmd.Context(), s, id, reason)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; it is shown in the session")
-	_ = cmd.MarkFlagRequired("reason")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it is shown in the session (asked for if it is not given)")
 	return cmd
+}
+
+func (a *app) killSession(ctx context.Context, s *session, id, reason string) error {
+	got, err := s.sessions.KillSession(ctx, &brevetv1.KillSessionRequest{Id: id, Reason: reason, Wait: true})
+	if err != nil {
+		return err
+	}
+	one := got.GetSession()
+	err = a.print(one, func() error {
+		if one.GetEndedAt().IsValid() {
+			a.good("%s of %s on %s is ended; %s could begin another (brevet revoke %s)", short(id), one.GetPerson(), one.GetTarget(), one.GetPerson(), short(one.GetGrant()))
+		} else {
+			a.caution("%s of %s on %s is to end, but its gateway has not confirmed yet: brevet sessions shows when, brevet doctor whether it is away", short(id), one.GetPerson(), one.GetTarget())
+		}
+		return nil
+	})
+	if err == nil && !one.GetEndedAt().IsValid() {
+		return exit(statusNeedsYou)
+	}
+	return err
 }
 
 func (a *app) sessionsWatch() *cobra.Command {

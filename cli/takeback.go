@@ -70,12 +70,22 @@ func (a *app) refuseTyped(ctx context.Context, typed, reason, usual string) erro
 	if reason == "" {
 		reason = usual
 	}
-	if reason == "" {
-		if reason, err = a.ask(ctx, "Why not? "); err != nil {
-			return brevet.Errorf(brevet.Invalid, "a no needs a reason").WithHint("add --reason")
-		}
+	if reason, err = a.reason(ctx, reason, "Why not? ", "a no"); err != nil {
+		return err
 	}
 	return a.refuse(ctx, s, r, reason)
+}
+
+// reason returns the reason that was given, or else asks for it.
+func (a *app) reason(ctx context.Context, given, question, what string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	got, err := a.ask(ctx, question)
+	if brevet.KindOf(err) == brevet.Invalid { // nobody is there
+		return "", brevet.Errorf(brevet.Invalid, "%s needs a reason", what).WithHint("add --reason")
+	}
+	return got, err
 }
 
 func (a *app) refuse(ctx context.Context, s *session, r *brevetv1.Request, reason string) error {
@@ -100,7 +110,8 @@ func (a *app) revoke() *cobra.Command {
 		Use:   "revoke GRANT...",
 		Short: "End a grant now: its sessions close and its credential is erased",
 		Long: `End a grant now, yours or another's. Its sessions are closed with the reason shown in them, and each
-gateway confirms that nothing of it is left; the command says how long that took.`,
+gateway confirms that nothing of it is left; the command says how long that took. If one has not
+confirmed after ten seconds the exit status is 3: it will end, and brevet doctor shows which gateway is away.`,
 		Example: `  brevet revoke grt_9qd3 --reason "drill"
   brevet revoke grt_9qd3 --reason "done" --no-wait
   brevet revoke --person bob --reason "left the team"      all that bob holds`,
@@ -150,10 +161,8 @@ func (a *app) revokeGrant(ctx context.Context, typed, reason string, wait bool) 
 	if err != nil {
 		return err
 	}
-	if reason == "" {
-		if reason, err = a.ask(ctx, "Why? "); err != nil {
-			return brevet.Errorf(brevet.Invalid, "a revocation needs a reason").WithHint("add --reason")
-		}
+	if reason, err = a.reason(ctx, reason, "Why? ", "a revocation"); err != nil {
+		return err
 	}
 	envelope, err := a.revocation(ctx, s, statement.RevokeGrant, id, reason)
 	if err != nil {
@@ -163,10 +172,14 @@ func (a *app) revokeGrant(ctx context.Context, typed, reason string, wait bool) 
 	if err != nil {
 		return err
 	}
-	return a.print(got.GetGrant(), func() error {
+	err = a.print(got.GetGrant(), func() error {
 		a.sayRevoked(got.GetGrant(), wait)
 		return nil
 	})
+	if err == nil && wait && got.GetGrant().GetState() != string(brevet.Ended) {
+		return exit(statusNeedsYou)
+	}
+	return err
 }
 
 func (a *app) sayRevoked(g *brevetv1.Grant, waited bool) {
@@ -177,7 +190,7 @@ func (a *app) sayRevoked(g *brevetv1.Grant, waited bool) {
 	case g.GetState() == string(brevet.Ended):
 		a.good("%s ended; nothing of it is left", short(g.GetId()))
 	case waited:
-		a.caution("%s is ending, but not every gateway has confirmed yet: brevet grants shows when", short(g.GetId()))
+		a.caution("%s is ending, but not every gateway has confirmed yet: brevet grants shows when, brevet doctor which gateway is away", short(g.GetId()))
 	default:
 		a.say("%s is ending", short(g.GetId()))
 	}

@@ -125,7 +125,7 @@ func TestRevokeWhileIssuing(t *testing.T) {
 		atOnce(
 			func() { _, _ = w.spine.Ask(context.Background(), w.as("bob"), raw) },
 			func() {
-				_, _, err := w.spine.Suspend(context.Background(), w.as("alice"), suspension)
+				_, err := w.spine.Suspend(context.Background(), w.as("alice"), suspension, 0)
 				must(t, err)
 			},
 		)
@@ -154,10 +154,10 @@ func TestSuspendEndsEverything(t *testing.T) {
 		if _, _, _, err := w.spine.Token(ctx, token, client, w.clock()); err != nil {
 			w.t.Fatal(err)
 		}
-		view, ended, err := w.spine.Suspend(ctx, w.as("alice"), w.revocation("alice", statement.RevokePerson, "bob"))
+		done, err := w.spine.Suspend(ctx, w.as("alice"), w.revocation("alice", statement.RevokePerson, "bob"), 0)
 		must(w.t, err)
-		if ended != 1 || view.Suspension == "" {
-			w.t.Errorf("%d grants ended, suspension %q", ended, view.Suspension)
+		if done.Ended != 1 || done.Left != 1 || done.Person.Suspension == "" {
+			w.t.Errorf("%d grants ended, suspension %q", done.Ended, done.Person.Suspension)
 		}
 		if g := w.grant(given); g.State != brevet.Ending {
 			w.t.Errorf("the grant is %s", g.State)
@@ -175,7 +175,7 @@ func TestSuspendEndsEverything(t *testing.T) {
 		_, head := w.spine.State().Roster.Head()
 		previous, _ := w.spine.State().Roster.Head()
 		reinstate := w.signed(statement.Reinstate{
-			Header: w.Header(time.Hour), Link: statement.Link{Number: head + 1, Previous: previous}, Person: "bob", Revocation: statement.ID(view.Suspension), Reason: "a mistake",
+			Header: w.Header(time.Hour), Link: statement.Link{Number: head + 1, Previous: previous}, Person: "bob", Revocation: statement.ID(done.Person.Suspension), Reason: "a mistake",
 		}, w.Keys["alice"])
 		_, _, err = w.spine.AppendRoster(ctx, w.as("alice"), reinstate)
 		must(w.t, err)
@@ -506,8 +506,8 @@ func TestOthersThingsAreHidden(t *testing.T) {
 	_, _, one = w.spine.ExportGrant(t.Context(), erin, string(r.Grant))
 	_, _, two = w.spine.ExportGrant(t.Context(), erin, "grt_"+none)
 	same("grant", one, two)
-	_, one = w.spine.KillSession(t.Context(), erin, string(session.ID), "")
-	_, two = w.spine.KillSession(t.Context(), erin, "ses_"+none, "")
+	_, one = w.spine.KillSession(t.Context(), erin, string(session.ID), "", 0)
+	_, two = w.spine.KillSession(t.Context(), erin, "ses_"+none, "", 0)
 	same("session", one, two)
 	_, one = w.spine.PlaySession(t.Context(), erin, string(session.ID), nil)
 	_, two = w.spine.PlaySession(t.Context(), erin, "ses_"+none, nil)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/flow"
+	"github.com/brevet-pim/brevet/statement"
 )
 
 // TestACommandIsFitToBeKept: whatever somebody runs, the lists that show it can be read.
@@ -53,7 +54,7 @@ func TestASessionIsEndedOnce(t *testing.T) {
 	session.Login = "deploy"
 	must(t, w.spine.BeginSession(t.Context(), gateway, session))
 	for _, reason := range []string{"by mistake", "again", "again"} {
-		view, err := w.spine.KillSession(t.Context(), w.as("bob"), string(session.ID), reason)
+		view, err := w.spine.KillSession(t.Context(), w.as("bob"), string(session.ID), reason, 0)
 		must(t, err)
 		if view.EndReason != "bob ended this session: by mistake" {
 			t.Errorf("it ends since %s", view.EndReason)
@@ -61,6 +62,51 @@ func TestASessionIsEndedOnce(t *testing.T) {
 	}
 	if n := w.count("session.killed", r); n != 1 {
 		t.Errorf("told %d times", n)
+	}
+}
+
+// TestWhoTakesBackWaitsForTheGateway: what is to end is not told as ended before its gateway says so.
+func TestWhoTakesBackWaitsForTheGateway(t *testing.T) {
+	w := onSQLite(t)
+	r := w.granted()
+	session := newSession(w, r)
+	session.Login = "deploy"
+	must(t, w.spine.BeginSession(t.Context(), gateway, session))
+	killed := make(chan flow.SessionView, 1)
+	go func() {
+		view, err := w.spine.KillSession(t.Context(), w.as("bob"), string(session.ID), "x", time.Hour)
+		if err != nil {
+			t.Error(err)
+		}
+		killed <- view
+	}()
+	for size := int64(0); w.count("session.killed", r) == 0; {
+		size = must1(w.store.Wait(t.Context(), size))(t)
+	}
+	select {
+	case <-killed:
+		t.Error("a gateway that said nothing has ended it")
+	default:
+	}
+	session.EndedAt, session.EndReason = w.clock(), "killed"
+	must(t, w.spine.EndSession(t.Context(), gateway, session))
+	if view := <-killed; view.EndedAt.IsZero() {
+		t.Error("it waited for nothing")
+	}
+
+	suspension := w.revocation("alice", statement.RevokePerson, "bob")
+	suspended := make(chan flow.Suspension, 1)
+	go func() {
+		done, err := w.spine.Suspend(t.Context(), w.as("alice"), suspension, time.Hour)
+		if err != nil {
+			t.Error(err)
+		}
+		suspended <- done
+	}()
+	waitUntil(t, w, r, func(v flow.RequestView) bool { return v.GrantState == brevet.Ending })
+	must(t, w.spine.Confirm(t.Context(), gateway, flow.Closed{Grant: r.Grant}))
+	if done := <-suspended; done.Ended != 1 || done.Left != 0 {
+		t.Errorf("%d grants ended, something is left of %d", done.Ended, done.Left)
 	}
 }
 

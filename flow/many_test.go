@@ -45,16 +45,16 @@ func (w *world) manyGrants(n int) {
 func TestSuspensionEndsHoweverMany(t *testing.T) {
 	w := onSQLite(t)
 	w.manyGrants(morePages)
-	_, ended, err := w.spine.Suspend(t.Context(), w.as("alice"), w.revocation("alice", statement.RevokePerson, "bob"))
+	done, err := w.spine.Suspend(t.Context(), w.as("alice"), w.revocation("alice", statement.RevokePerson, "bob"), 0)
 	must(t, err)
-	if ended != morePages+1 {
-		t.Errorf("%d of %d grants were ended", ended, morePages+1)
+	if done.Ended != morePages+1 {
+		t.Errorf("%d of %d grants were ended", done.Ended, morePages+1)
 	}
 	orders := map[brevet.GrantID]bool{}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	must(t, w.spine.Listen(ctx, gateway, flow.Present{Address: "gw:22", At: w.clock()}, func(o flow.Order) error {
-		if orders[o.Grant] = true; len(orders) == ended {
+		if orders[o.Grant] = true; len(orders) == done.Ended {
 			cancel()
 		}
 		if o.KeepAlive() {

@@ -397,52 +397,78 @@ func (s *Spine) latest(ctx context.Context, v view) (time.Time, error) {
 }
 
 // Suspend takes in the caller's signed revocation of a person: every grant and session of theirs
-// ends at once, their open requests are refused, and their sign-ins are over.
-func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte) (PersonView, int, error) {
+// ends at once, their open requests are refused, and their sign-ins are over. It returns when that is
+// durable and the issuer knows; with wait, once every enforcement point has confirmed or the time is over.
+func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte, wait time.Duration) (Suspension, error) {
 	v := s.view()
 	rev, err := s.revocation(v, by, raw, statement.RevokePerson)
 	if err != nil {
-		return PersonView{}, 0, err
+		return Suspension{}, err
 	}
 	if err := v.administers(by, policy.SystemPeople); err != nil {
-		return PersonView{}, 0, err
+		return Suspension{}, err
 	}
 	person := brevet.PersonID(rev.Subject)
 	_, there := v.Roster.Identity(person)
 	_, already := v.Suspended(person, v.size)
 	switch {
 	case !there:
-		return PersonView{}, 0, hidden("person", rev.Subject)
+		return Suspension{}, hidden("person", rev.Subject)
 	case person == by.Person:
-		return PersonView{}, 0, brevet.Errorf(brevet.Refused, "nobody suspends themselves").WithHint("another administrator does it")
+		return Suspension{}, brevet.Errorf(brevet.Refused, "nobody suspends themselves").WithHint("another administrator does it")
 	case already:
-		return PersonView{}, 0, brevet.Errorf(brevet.Conflict, "%s is suspended already", person)
+		return Suspension{}, brevet.Errorf(brevet.Conflict, "%s is suspended already", person)
 	}
 	why := fmt.Sprintf("%s was suspended by %s: %s", person, by.Person, rev.Reason)
 	event := s.revocationEvent(rev, by, raw, why)
 	event.About = person
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling) // whoever asks may leave; what they asked is done
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling) // whoever asks may leave; what they asked is done
 	defer cancel()
-	ended, commit, err := s.suspend(ctx, by, person, why, event)
+	ended, commit, err := s.suspend(writing, by, person, why, event)
 	if brevet.KindOf(err) == brevet.Unavailable {
 		theirs := s.alive.find(func(g brevet.Grant) bool { return g.Person == person })
-		return PersonView{}, 0, s.endUnwritten(ctx, raw, why, err, theirs...)
+		return Suspension{}, s.endUnwritten(writing, raw, why, err, theirs...)
 	}
 	if err != nil {
-		return PersonView{}, 0, err
+		return Suspension{}, err
 	}
 	s.signedIn.forget(func(t store.Token) bool { return t.Person == person })
-	s.takeBack(ctx, raw)
-	if err := s.await(ctx, commit.Size); err != nil {
-		s.Log.WarnContext(ctx, "a suspension is written, and not followed yet", "person", person, "error", err)
+	s.takeBack(writing, raw)
+	if err := s.await(writing, commit.Size); err != nil {
+		s.Log.WarnContext(writing, "a suspension is written, and not followed yet", "person", person, "error", err)
 	}
 	view := s.view().person(person)
 	view.Suspension = string(rev.ID)
-	return view, ended, nil
+	left, err := s.leftOf(ctx, ended, wait)
+	return Suspension{Person: view, Ended: len(ended), Left: left}, err
+}
+
+// leftOf waits until nothing is left of the grants, for as long as the caller would, and counts those of
+// which something may be.
+func (s *Spine) leftOf(ctx context.Context, grants []brevet.Grant, wait time.Duration) (left int, err error) {
+	patient, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for _, g := range grants {
+		view, err := s.ended(patient, g, wait)
+		if err != nil && patient.Err() == nil {
+			return 0, err
+		}
+		if view.State != brevet.Ended {
+			left++
+		}
+	}
+	return left, ctx.Err()
+}
+
+// Suspension is what became of one.
+type Suspension struct {
+	Person PersonView
+	Ended  int // grants that it ended
+	Left   int // of these, those that not every gateway has confirmed yet
 }
 
 // suspend writes the suspension with all that it ends, in one change.
-func (s *Spine) suspend(ctx context.Context, by brevet.Caller, person brevet.PersonID, why string, event brevet.Event) (int, store.Commit, error) {
+func (s *Spine) suspend(ctx context.Context, by brevet.Caller, person brevet.PersonID, why string, event brevet.Event) ([]brevet.Grant, store.Commit, error) {
 	e := ending{at: s.Clock(), by: by.String(), caller: by, reason: why}
 	var ended []brevet.Grant
 	fault.Point("flow.suspend")
@@ -483,10 +509,10 @@ func (s *Spine) suspend(ctx context.Context, by brevet.Caller, person brevet.Per
 	})
 	fault.Point("flow.suspended")
 	if err != nil {
-		return 0, commit, err
+		return nil, commit, err
 	}
 	s.wakeHolders(ended)
-	return len(ended), commit, nil
+	return ended, commit, nil
 }
 
 func (s *Spine) wakeHolders(ended []brevet.Grant) {

@@ -22,7 +22,7 @@ func TestRosterGoesOnWhereOneIs(t *testing.T) {
 		t.Errorf("%d statements behind the last", got)
 	}
 	suspension := w.revocation("alice", statement.RevokePerson, "erin")
-	_, _, err := w.spine.Suspend(t.Context(), w.as("alice"), suspension)
+	_, err := w.spine.Suspend(t.Context(), w.as("alice"), suspension, 0)
 	must(t, err)
 	e := must1(statement.Parse(suspension))(t)
 	head, _ := w.spine.State().Roster.Head()

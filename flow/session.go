@@ -232,8 +232,9 @@ func (s *Spine) onSession(e brevet.Event, session brevet.Session, g brevet.Grant
 }
 
 // KillSession has one session ended; its grant stays. Everybody may end their own. Of one that is to
-// end already, the first reason stays, and nothing more is told.
-func (s *Spine) KillSession(ctx context.Context, by brevet.Caller, id, reason string) (SessionView, error) {
+// end already, the first reason stays, and nothing more is told. With wait it returns once the gateway has said
+// that it ended, or the time is over.
+func (s *Spine) KillSession(ctx context.Context, by brevet.Caller, id, reason string, wait time.Duration) (SessionView, error) {
 	v := s.view()
 	session, g, err := s.findSession(s.Store.Query(ctx), v, by, id)
 	if err != nil {
@@ -269,6 +270,18 @@ func (s *Spine) KillSession(ctx context.Context, by brevet.Caller, id, reason st
 		return SessionView{}, err
 	}
 	s.Hub.Wake(session.Machine)
+	patient, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err = s.waitFor(patient, g.Request, func(q *store.Query) (bool, error) {
+		now, err := s.Store.Query(ctx).Session(session.ID)
+		if err == nil {
+			session = now
+		}
+		return !session.EndedAt.IsZero() || wait <= 0, err
+	})
+	if err != nil && (patient.Err() == nil || ctx.Err() != nil) {
+		return SessionView{}, err
+	}
 	return s.sessionView(session, g.To), nil
 }
 

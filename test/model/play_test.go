@@ -315,7 +315,7 @@ func (w *world) suspend(ctx context.Context, m move) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = w.spine.Suspend(ctx, w.as(m.by), raw)
+	_, err = w.spine.Suspend(ctx, w.as(m.by), raw, 0)
 	return w.answered("suspension", id, err)
 }
 

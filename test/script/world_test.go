@@ -286,7 +286,7 @@ func controlServer(ts *testscript.TestScript, neg bool, args []string) {
 // controlGateway starts and ends a gateway of its own.
 func controlGateway(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: gateway start|stop|kill DATA")
+		ts.Fatalf("usage: gateway start|stop|kill|pause|resume DATA")
 	}
 	control(ts, args[0], args[1], "gateway", "--data", ts.MkAbs(args[1]))
 }
@@ -311,6 +311,10 @@ func control(ts *testscript.TestScript, what, name string, command ...string) {
 	case "kill":
 		p.killed = true
 		p.stop(syscall.SIGKILL)
+	case "pause":
+		ts.Check(p.cmd.Process.Signal(syscall.SIGSTOP))
+	case "resume":
+		ts.Check(p.cmd.Process.Signal(syscall.SIGCONT))
 	case "log":
 		fmt.Fprint(ts.Stdout(), p.output())
 	default:

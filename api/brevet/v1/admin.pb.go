@@ -1131,6 +1131,7 @@ func (x *AppendRosterResponse) GetNumber() int64 {
 type SuspendRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Statement     []byte                 `protobuf:"bytes,1,opt,name=statement,proto3" json:"statement,omitempty"`
+	Wait          bool                   `protobuf:"varint,2,opt,name=wait,proto3" json:"wait,omitempty"` // until every gateway has confirmed, for some seconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1172,10 +1173,18 @@ func (x *SuspendRequest) GetStatement() []byte {
 	return nil
 }
 
+func (x *SuspendRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
 type SuspendResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Person        *Person                `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
 	GrantsEnded   int32                  `protobuf:"varint,2,opt,name=grants_ended,json=grantsEnded,proto3" json:"grants_ended,omitempty"`
+	GrantsLeft    int32                  `protobuf:"varint,3,opt,name=grants_left,json=grantsLeft,proto3" json:"grants_left,omitempty"` // of these, those that not every gateway has confirmed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1220,6 +1229,13 @@ func (x *SuspendResponse) GetPerson() *Person {
 func (x *SuspendResponse) GetGrantsEnded() int32 {
 	if x != nil {
 		return x.GrantsEnded
+	}
+	return 0
+}
+
+func (x *SuspendResponse) GetGrantsLeft() int32 {
+	if x != nil {
+		return x.GrantsLeft
 	}
 	return 0
 }
@@ -1472,12 +1488,15 @@ const file_brevet_v1_admin_proto_rawDesc = "" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\">\n" +
 	"\x14AppendRosterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x03R\x06number\".\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\"B\n" +
 	"\x0eSuspendRequest\x12\x1c\n" +
-	"\tstatement\x18\x01 \x01(\fR\tstatement\"_\n" +
+	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x12\n" +
+	"\x04wait\x18\x02 \x01(\bR\x04wait\"\x80\x01\n" +
 	"\x0fSuspendResponse\x12)\n" +
 	"\x06person\x18\x01 \x01(\v2\x11.brevet.v1.PersonR\x06person\x12!\n" +
-	"\fgrants_ended\x18\x02 \x01(\x05R\vgrantsEnded\"\x15\n" +
+	"\fgrants_ended\x18\x02 \x01(\x05R\vgrantsEnded\x12\x1f\n" +
+	"\vgrants_left\x18\x03 \x01(\x05R\n" +
+	"grantsLeft\"\x15\n" +
 	"\x13ListMachinesRequest\"F\n" +
 	"\x14ListMachinesResponse\x12.\n" +
 	"\bmachines\x18\x01 \x03(\v2\x12.brevet.v1.MachineR\bmachines\"\x0e\n" +

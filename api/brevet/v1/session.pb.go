@@ -257,6 +257,7 @@ type KillSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Wait          bool                   `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"` // until its gateway has said that it ended, for some seconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +304,13 @@ func (x *KillSessionRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *KillSessionRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
 }
 
 type KillSessionResponse struct {
@@ -543,10 +551,11 @@ const file_brevet_v1_session_proto_rawDesc = "" +
 	"\x14WatchSessionResponse\x12\x16\n" +
 	"\x06frames\x18\x01 \x01(\fR\x06frames\x12\x1d\n" +
 	"\n" +
-	"end_reason\x18\x02 \x01(\tR\tendReason\"<\n" +
+	"end_reason\x18\x02 \x01(\tR\tendReason\"P\n" +
 	"\x12KillSessionRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"C\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04wait\x18\x03 \x01(\bR\x04wait\"C\n" +
 	"\x13KillSessionResponse\x12,\n" +
 	"\asession\x18\x01 \x01(\v2\x12.brevet.v1.SessionR\asession\"$\n" +
 	"\x12PlaySessionRequest\x12\x0e\n" +
