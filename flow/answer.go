@@ -133,7 +133,7 @@ func (s *Spine) agree(ctx context.Context, by brevet.Caller, r brevet.Request, r
 		Key:       a.Key.Fingerprint,
 		At:        time.UnixMicro(a.At).UTC(),
 	}
-	said := s.onRequest(s.event(string(statement.KindApproval), answer.Statement, by, fmt.Sprintf("%s agreed to %s for %s, presence %s", a.By, r.ID, policy.FormatSeconds(a.Duration), a.Presence)), r)
+	said := s.onRequest(s.event(string(statement.KindApproval), answer.Statement, by, agreedTo(r, a)), r)
 	said.Statement, said.Detail = raw, map[string]any{"presence": a.Presence, "comment": a.Comment, "stage": a.Stage}
 	ready := s.onRequest(s.event("request.ready", string(r.ID), s.self(), "everybody whom "+string(r.ID)+" needed has agreed"), r)
 	fault.Point("flow.approve")
@@ -164,6 +164,21 @@ func (s *Spine) agree(ctx context.Context, by brevet.Caller, r brevet.Request, r
 	})
 	fault.Point("flow.approved")
 	return err
+}
+
+// agreedTo says who agreed to how much of what was asked for, and what they added.
+func agreedTo(r brevet.Request, a proof.Approval) string {
+	text := fmt.Sprintf("%s agreed to %s for %s", a.By, r.ID, policy.FormatSeconds(a.Duration))
+	if a.Duration < r.Duration {
+		text += " of " + policy.FormatSeconds(r.Duration)
+	}
+	if len(a.Targets) < len(r.Targets) {
+		text += ", only on " + list(a.Targets)
+	}
+	if len(a.Logins) < len(r.Logins) {
+		text += ", only as " + list(a.Logins)
+	}
+	return text + ", presence " + string(a.Presence) + because(a.Comment)
 }
 
 // complete reports whether every stage has its approvals, each person counted once. It decides

@@ -204,7 +204,7 @@ func (s *Spine) intendAtOnce(ctx context.Context, a *application) {
 // begin writes a new request, what policy said of it, and its intent if there is one.
 func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) {
 	r := a.row
-	asked := s.event(string(statement.KindRequest), r.Statement, a.by, fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), policy.FormatSeconds(r.Duration)))
+	asked := s.event(string(statement.KindRequest), r.Statement, a.by, askedFor(r))
 	asked.Statement, asked.Request, asked.About = a.raw, r.ID, r.Person
 	asked.Detail = map[string]any{"decision": a.weighed.Decision, "inputs": a.weighed.Inputs()}
 	events := append([]brevet.Event{asked}, a.events...)
@@ -225,6 +225,24 @@ func (s *Spine) begin(ctx context.Context, a application) (store.Commit, error) 
 	})
 	fault.Point("flow.asked")
 	return commit, err
+}
+
+// askedFor says what was asked for, and why.
+func askedFor(r brevet.Request) string {
+	text := fmt.Sprintf("%s asks for %s on %s for %s", r.Person, r.Role, list(r.Targets), policy.FormatSeconds(r.Duration))
+	if r.Ticket != "" {
+		text += ", ticket " + r.Ticket
+	}
+	return text + because(r.Reason)
+}
+
+// because adds somebody's own words to a sentence. They come last: whatever they say, nothing follows that
+// they could be taken for.
+func because(words string) string {
+	if words == "" {
+		return ""
+	}
+	return ": " + words
 }
 
 func tooMany(err error, person brevet.PersonID, open int) error {

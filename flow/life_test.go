@@ -222,12 +222,26 @@ func TestNarrowerYesGivesLess(t *testing.T) {
 	w := onSQLite(t)
 	r := w.ask("bob", "web-root")
 	a := w.approval("carol", r, 0)
-	a.Duration, a.Logins = 300, []string{"deploy"}
+	a.Duration, a.Logins, a.Comment = 300, []string{"deploy"}, "no need for root"
 	r, err := w.spine.Approve(t.Context(), w.as("carol"), w.signed(a, w.Keys["carol"]))
 	must(t, err)
 	g := w.grant(r)
 	if got := g.To.Sub(g.From); got != 5*time.Minute || len(g.Logins) != 1 || g.Logins[0] != "deploy" {
 		t.Errorf("given %v for %s", g.Logins, got)
+	}
+	story, err := w.spine.Story(t.Context(), w.as("bob"), string(r.ID))
+	must(t, err)
+	var told []string
+	for _, e := range story.Events {
+		told = append(told, e.Message)
+	}
+	for _, want := range []string{
+		"bob asks for web-root on web1 for 30m: restart nginx",
+		"carol agreed to " + string(r.ID) + " for 5m of 30m, only as deploy, presence none: no need for root",
+	} {
+		if !slices.Contains(told, want) {
+			t.Errorf("the story tells\n%s\nand not %s", strings.Join(told, "\n"), want)
+		}
 	}
 }
 
