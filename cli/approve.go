@@ -269,7 +269,11 @@ func (a *app) showRequest(r verifiedRequest, c requestContext, view *brevetv1.Re
 			targets[i] += " (" + tag + ")"
 		}
 	}
-	a.tell("%s asks %s on %s: %s by ssh%s", r.Person, r.Role, strings.Join(targets, ", "), strings.Join(r.Logins, ", "), recorded(c.role))
+	role := string(r.Role)
+	if tag := c.role.Sensitivity; tag != "" {
+		role += " (" + string(tag) + ")"
+	}
+	a.tell("%s asks %s on %s: %s by ssh%s", r.Person, role, strings.Join(targets, ", "), strings.Join(r.Logins, ", "), recorded(c.role))
 	line := "  for " + show.ExactDuration(r.Duration) + ", once it is agreed      why  " + orNone(r.Reason)
 	if r.Ticket != "" {
 		line += "      ticket  " + r.Ticket
