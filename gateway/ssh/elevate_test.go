@@ -31,7 +31,7 @@ func TestInlineElevation(t *testing.T) {
 		Role: func(r *brevet.Role) { r.Asks.Ticket = "OPS-[0-9]+" },
 	})
 	term := open(t, w, "gw", "echo in as $USER")
-	term.sees("Brevet: you hold no grant on web1.")
+	term.sees("Brevet: you hold no grant for " + w.Login + " on web1 through this gateway.")
 	term.sees("web-root gives " + w.Login + " for up to 1h; needs one of sre-leads (alice, dan); recorded.")
 	term.sees("Role [web-root]: ")
 	term.types("web-rot")

@@ -46,6 +46,13 @@ func TestSessionsEndWithASentence(t *testing.T) {
 			says: "Brevet: alice ended this grant (drill). Ask again: connect once more.",
 		},
 		{
+			name: "the person is suspended", lasts: time.Hour,
+			end: func(t *testing.T, w *gatewaytest.World, id brevet.GrantID) {
+				w.Gateway.EndGrant(limited(t), id, "bob was suspended by alice: laptop stolen")
+			},
+			says: "Brevet: bob was suspended by alice: laptop stolen.\r\n", // not how to ask again
+		},
+		{
 			name: "the session is killed", lasts: time.Hour,
 			end: func(t *testing.T, w *gatewaytest.World, id brevet.GrantID) {
 				sessions := w.Gateway.Sessions()

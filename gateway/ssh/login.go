@@ -99,8 +99,13 @@ func nothing(want gateway.Want, standing gateway.Standing) error {
 	if standing.Refusal != "" {
 		return brevet.Errorf(brevet.Refused, "%s", standing.Refusal)
 	}
-	return brevet.Errorf(brevet.Refused, "you hold no grant on %s and may not ask for %s there", want.Target, want.Login).
+	return brevet.Errorf(brevet.Refused, "%s, and may not ask for it", noGrant(want)).
 		WithHint("brevet roles lists what you may have")
+}
+
+// noGrant says no more than is known here: another login, or another gateway, may be granted.
+func noGrant(want gateway.Want) string {
+	return "you hold no grant for " + want.Login + " on " + string(want.Target) + " through this gateway"
 }
 
 // want says what the user name, or the typed name, asks for.
@@ -198,7 +203,7 @@ func (l *login) propose(want gateway.Want, standing gateway.Standing) error {
 
 func proposal(want gateway.Want, offers []gateway.Offer) string {
 	var b strings.Builder
-	b.WriteString("Brevet: you hold no grant on " + string(want.Target) + ".")
+	b.WriteString("Brevet: " + noGrant(want) + ".")
 	for _, o := range offers {
 		b.WriteString("\n" + describe(want, o))
 	}

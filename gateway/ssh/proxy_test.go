@@ -157,7 +157,7 @@ func TestUserNamesThatNameNoTarget(t *testing.T) {
 		"a b%web1":     "login",
 		"root%../web1": "target",
 		"root%web9":    "there is no target web9",
-		"nobody%web1":  "you hold no grant on web1 and may not ask for nobody there",
+		"nobody%web1":  "you hold no grant for nobody on web1 through this gateway, and may not ask for it",
 		"-oProxy%web1": "login",
 		"root\nx%web1": "login",
 		"root%web1 ":   "target",

@@ -372,10 +372,15 @@ func (s *session) patience() time.Duration {
 // goodbye tells the person why, and closes.
 func (s *session) goodbye(why error) {
 	text := sentence(why)
-	if _, hint := brevet.MessageOf(why); hint == "" && s.person.over() {
+	if what, hint := brevet.MessageOf(why); hint == "" && s.person.over() && !s.person.suspended(what) {
 		text += " Ask again: " + s.person.again + "."
 	}
 	s.bye(text)
+}
+
+// suspended reports whether the control plane's reason is that the person was suspended: they can ask for nothing.
+func (p *person) suspended(reason string) bool {
+	return strings.HasPrefix(reason, string(p.admission.Person)+" was suspended by ")
 }
 
 func (s *session) bye(text string) {
