@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/brevet-pim/brevet"
@@ -42,13 +43,16 @@ func TestDatabaseAway(t *testing.T) {
 	}
 
 	must(t, cluster.Start(t.Context()))
-	for { // until the store has come back
-		_, err = w.spine.Revoke(t.Context(), w.as("alice"), revocation, 0)
-		if brevet.KindOf(err) != brevet.Unavailable || err == nil {
-			break
+	for g := (brevet.Grant{}); g.State != brevet.Ending; { // once the store has come back, by itself
+		if g, err = w.store.Query(t.Context()).Grant(r.Grant); err != nil && brevet.KindOf(err) != brevet.Unavailable {
+			t.Fatal(err)
 		}
 	}
-	must(t, err)
+	for _, kind := range []string{"revocation", "grant.ending"} {
+		if n := w.count(kind, r); n != 1 {
+			t.Errorf("%d events %s", n, kind)
+		}
+	}
 	must(t, w.spine.Confirm(t.Context(), gateway, flow.Closed{Grant: r.Grant}))
 	if g := w.grant(r); g.State != brevet.Ended {
 		t.Errorf("the grant is %s", g.State)
@@ -56,4 +60,24 @@ func TestDatabaseAway(t *testing.T) {
 	w.granted()
 	stop()
 	must(t, <-gone)
+}
+
+// TestTakenBackAndNotWritten: a grant that only the issuer knows to be over, since the database was away and
+// the process died before it came back, is ended when somebody wants to use it, and nobody is alarmed.
+func TestTakenBackAndNotWritten(t *testing.T) {
+	each(t, func(w *world) {
+		r := w.granted()
+		must1(w.issuer.TakeBack(t.Context(), w.revocation("alice", statement.RevokeGrant, string(r.Grant))))(t)
+		answer, err := w.spine.Lookup(t.Context(), gateway, w.bobsWant("deploy"))
+		must(t, err)
+		if len(answer.Bundles) > 0 {
+			t.Error("it is proven to a gateway")
+		}
+		if g := w.grant(r); g.State != brevet.Ending || !strings.Contains(g.EndReason, "alice said") {
+			t.Errorf("it is %s: %s", g.State, g.EndReason)
+		}
+		if w.count("log.mismatch", r) > 0 {
+			t.Error("it is told as a forgery")
+		}
+	})
 }

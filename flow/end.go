@@ -46,7 +46,7 @@ func (s *Spine) Revoke(ctx context.Context, by brevet.Caller, raw []byte, wait t
 	defer cancel()
 	err = s.end(writing, g.ID, end, said)
 	if brevet.KindOf(err) == brevet.Unavailable {
-		return GrantView{}, s.endUnwritten(ctx, raw, end.reason, err, g)
+		return GrantView{}, s.endUnwritten(ctx, raw, end, []brevet.Event{said}, err, g)
 	}
 	if err != nil {
 		return GrantView{}, err

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/issuer"
 	"github.com/brevet-pim/brevet/policy"
 	"github.com/brevet-pim/brevet/proof"
 	"github.com/brevet-pim/brevet/statement"
@@ -59,7 +61,7 @@ func (s *Spine) Lookup(ctx context.Context, by brevet.Caller, want Want) (Answer
 		}
 		bundle, err := s.admission(ctx, v, g)
 		if err != nil {
-			s.mismatch(ctx, g, err)
+			s.discredited(ctx, g, err)
 			a.Refusal, _ = brevet.MessageOf(err)
 			continue
 		}
@@ -80,8 +82,10 @@ func gives(g brevet.Grant, want Want, now time.Time) bool {
 	return slices.Contains(g.Targets, want.Target) && slices.Contains(g.Logins, want.Login) && g.To.After(now)
 }
 
-// mismatch tells, once, of a grant that its row says is live, and that cannot be proven.
-func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
+// discredited deals with a grant that its row says is live, and that cannot be proven. If the issuer has
+// heard that it is over, and the log has not, it was taken back while the database could not write that
+// down: it is ended now. Anything else is told, once.
+func (s *Spine) discredited(ctx context.Context, g brevet.Grant, cause error) {
 	if kind := brevet.KindOf(cause); kind != brevet.Refused && kind != brevet.NotFound {
 		s.Log.WarnContext(ctx, "a live grant cannot be shown", "grant", g.ID, "error", cause)
 		return
@@ -89,6 +93,16 @@ func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, cause error) {
 	now, err := s.Store.Query(ctx).Grant(g.ID)
 	if err != nil || now.State != brevet.Live {
 		return // it was revoked just now: no mismatch
+	}
+	if errors.Is(cause, issuer.ErrTakenBack) {
+		ended, err := s.Store.Query(ctx).Search(store.Filter{Kind: "grant.ending", Grant: g.ID, Limit: 1})
+		if err == nil && len(ended) == 0 {
+			reason, _ := brevet.MessageOf(cause)
+			if err := s.end(ctx, g.ID, ending{at: s.Clock(), by: string(s.Server), caller: s.self(), reason: reason}); err != nil {
+				s.Log.WarnContext(ctx, "a grant that was taken back cannot be ended yet", "grant", g.ID, "error", err)
+			}
+			return
+		}
 	}
 	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: "log.mismatch", Grant: g.ID, Limit: 1})
 	if err == nil && len(told) > 0 {

@@ -133,123 +133,6 @@ func (s *Spine) Machines(ctx context.Context, by brevet.Caller) ([]MachineView, 
 	return views, nil
 }
 
-// Invite keeps an invitation, whose code the caller has made: here is only its digest.
-func (s *Spine) Invite(ctx context.Context, by brevet.Caller, i store.Invitation) error {
-	v := s.view()
-	if err := v.administers(by, policy.SystemPeople); err != nil {
-		return err
-	}
-	if err := brevet.CheckName("person", string(i.Person)); err != nil {
-		return err
-	}
-	switch kind, there := v.Roster.Identity(i.Person); {
-	case there && kind != i.Kind:
-		return brevet.Errorf(brevet.Conflict, "%s is a %s", i.Person, kind)
-	case i.Kind != brevet.Person && i.Kind != brevet.Workload:
-		return brevet.Errorf(brevet.Invalid, "kind: %s is neither person nor workload", brevet.Quote(string(i.Kind)))
-	case (i.Kind == brevet.Workload) != (i.Owner != ""):
-		return brevet.Errorf(brevet.Invalid, "owner: a workload has a person as its owner, and a person has none")
-	case len(i.Uses) == 0:
-		return brevet.Errorf(brevet.Invalid, "uses: say what the key is for: request, approve, administer, catalog")
-	}
-	for _, use := range i.Uses {
-		if !strings.Contains(" request approve administer catalog ", " "+use+" ") {
-			return brevet.Errorf(brevet.Invalid, "uses: there is no use %s", brevet.Quote(use)).WithHint("request, approve, administer, catalog")
-		}
-	}
-	i.CreatedBy, i.CreatedAt = by.Person, v.now
-	event := s.event("invitation.created", string(i.Person), by, fmt.Sprintf("%s invited %s", by.Person, i.Person))
-	event.About, event.Detail = i.Person, map[string]any{"uses": i.Uses, "kind": i.Kind, "owner": i.Owner, "until": i.ExpiresAt}
-	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		return []brevet.Event{event}, t.AddInvitation(i)
-	})
-	return err
-}
-
-// Invitations lists the invitations that are open or wait for an administrator's signature.
-func (s *Spine) Invitations(ctx context.Context, by brevet.Caller) ([]store.Invitation, error) {
-	v := s.view()
-	if err := v.administers(by, policy.SystemPeople); err != nil {
-		return nil, err
-	}
-	return s.Store.Query(ctx).OpenInvitations(store.MaxPage)
-}
-
-// mostMisses is how often a code may be answered without showing possession.
-const mostMisses = 5
-
-// AnswerInvitation offers a key with a one-time code, whose digest is given. The caller has not
-// signed in. Every flaw has one answer, a Refused error, so that codes cannot be told apart by guessing.
-func (s *Spine) AnswerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
-	state, err := s.answerInvitation(ctx, by, digest, person, publicKey, possession)
-	if err == nil {
-		return state, nil
-	}
-	switch brevet.KindOf(err) {
-	case brevet.Refused, brevet.NotFound, brevet.Conflict:
-		return "", brevet.Errorf(brevet.Refused, "this code was not accepted").Because(err).
-			WithHint("it may be mistyped, used, or too old: ask whoever invited you for a new one")
-	}
-	return "", err
-}
-
-// InvitationRefused tells of a one-time code that was not accepted. person is whom it was to be for.
-func (s *Spine) InvitationRefused(ctx context.Context, by brevet.Caller, person brevet.PersonID, why error) {
-	event := s.failure("invitation.refused", "", by, "a one-time code was not accepted")
-	event.Subject = string(event.ID)
-	event.Detail = map[string]any{"source": by.Source.String(), "person": person, "error": why.Error()}
-	s.tell(ctx, event)
-}
-
-// How an answered invitation stands.
-const (
-	invitationWaits  = "waiting"  // for an administrator
-	invitationSigned = "enrolled" // the key may be used
-)
-
-func (s *Spine) answerInvitation(ctx context.Context, by brevet.Caller, digest string, person brevet.PersonID, publicKey, possession string) (string, error) {
-	key, err := statement.ParseSSHKey(publicKey)
-	if err != nil {
-		return "", err // whether or not there is such a code
-	}
-	i, err := s.Store.Query(ctx).Invitation(digest)
-	if err != nil {
-		return "", err
-	}
-	v := s.view()
-	enrolment := statement.Enrolment{Person: i.Person, Key: key, Code: digest, Possession: possession}
-	_, err = enrolment.CheckPossession(s.Root)
-	switch {
-	case i.Attempts >= mostMisses:
-		return "", brevet.Errorf(brevet.Refused, "it was tried too often")
-	case i.Person != person || err != nil:
-		miss := s.Store.Work(ctx, func(w *store.Work) error {
-			_, err := w.MissInvitation(digest)
-			return err
-		})
-		return "", brevet.Errorf(brevet.Refused, "possession of the key was not shown").Because(errors.Join(err, miss))
-	}
-	fingerprint, err := statement.Fingerprint(key)
-	if err != nil {
-		return "", err
-	}
-	known, there := v.Roster.Key(fingerprint, v.size)
-	switch {
-	case there && known.Person != i.Person:
-		return "", brevet.Errorf(brevet.Refused, "the key is somebody else's")
-	case i.Key == key.Public && i.Statement != "" && there: // asked again by the same key: how does it stand?
-		return invitationSigned, nil
-	case i.Key == key.Public && i.ClosedAt.IsZero():
-		return invitationWaits, nil
-	}
-	event := s.event("invitation.answered", string(i.Person), by, fmt.Sprintf("a key was offered for %s", i.Person))
-	event.About, event.Detail = i.Person, map[string]any{"key": fingerprint, "source": by.Source.String()}
-	_, err = s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
-		return []brevet.Event{event}, t.AnswerInvitation(digest, key.Public, possession, v.now)
-	})
-	return invitationWaits, err
-}
-
 // tries is how often a statement of a chain is tried when another one got ahead of it.
 const tries = 3
 
@@ -427,7 +310,7 @@ func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte, wait 
 	ended, commit, err := s.suspend(writing, by, person, why, event)
 	if brevet.KindOf(err) == brevet.Unavailable {
 		theirs := s.alive.find(func(g brevet.Grant) bool { return g.Person == person })
-		return Suspension{}, s.endUnwritten(writing, raw, why, err, theirs...)
+		return Suspension{}, s.endUnwritten(writing, raw, ending{at: v.now, by: by.String(), caller: by, reason: why}, nil, err, theirs...)
 	}
 	if err != nil {
 		return Suspension{}, err

@@ -45,6 +45,7 @@ func (s *Spine) work(ctx context.Context) error {
 			resumed = time.Now()
 			s.resume(ctx)
 		}
+		s.writeUrgent(ctx)
 		jobs, err := s.claimJobs(ctx, worker)
 		if err != nil && ctx.Err() == nil {
 			s.Log.WarnContext(ctx, "jobs cannot be claimed", "error", err)

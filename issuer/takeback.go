@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/brevet-pim/brevet"
@@ -65,6 +66,9 @@ func (i *Issuer) hear(ctx context.Context, e statement.Envelope, revocation []by
 	})
 }
 
+// ErrTakenBack is the cause of a refusal to stand for a grant that somebody has ended.
+var ErrTakenBack = errors.New("it was taken back")
+
 // good returns the grant unless it is over, for whatever reason the issuer knows of. The caller
 // holds giving.
 func (i *Issuer) good(g given, now time.Time) (Signed[statement.Grant], error) {
@@ -82,7 +86,7 @@ func (i *Issuer) good(g given, now time.Time) (Signed[statement.Grant], error) {
 	}
 	s := i.knows().state
 	if over := s.Over(grant, g.rests[0].Key); len(over) > 0 {
-		return none, refuse("the grant %s is over: %s said %s", grant.ID, over[0].By, brevet.Quote(over[0].Reason))
+		return none, refuse("the grant %s is over: %s said %s", grant.ID, over[0].By, brevet.Quote(over[0].Reason)).Because(ErrTakenBack)
 	}
 	m, _, err := s.Roster.MachineOf(grant.Holder.Key, statement.KeyHolder, proof.End)
 	if err != nil || m.Name != grant.Holder.Machine {
