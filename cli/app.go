@@ -181,6 +181,9 @@ func (a *app) forEach(args []string, do func(string) error) error {
 		if err := do(arg); err != nil {
 			Report(a.err, last)
 			last = err
+			if errors.Is(err, context.Canceled) { // whoever ends one ends all
+				break
+			}
 		}
 	}
 	return last
@@ -201,51 +204,4 @@ func columns(w io.Writer) int {
 		return 0
 	}
 	return n
-}
-
-// ask puts a question and returns the answer without the blanks around it. It is an Invalid error
-// if nobody can answer.
-func (a *app) ask(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(a.err, show.Lines(question))
-	type answer struct {
-		line string
-		err  error
-	}
-	answers := make(chan answer, 1) // the reader may stay blocked; the process ends soon after
-	go func() {
-		line, err := a.lines.ReadString('\n')
-		answers <- answer{line, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case got := <-answers:
-		if got.err != nil && (got.line == "" || !errors.Is(got.err, io.EOF)) {
-			fmt.Fprintln(a.err)
-			return "", brevet.Errorf(brevet.Invalid, "there is nobody to answer").WithHint("run it in a terminal, or give the answer by flags (see --help)")
-		}
-		return strings.TrimSpace(got.line), nil
-	}
-}
-
-// confirm asks a yes or no; no is the default.
-func (a *app) confirm(ctx context.Context, question string) (bool, error) {
-	got, err := a.ask(ctx, question+" [y/N] ")
-	return strings.EqualFold(got, "y") || strings.EqualFold(got, "yes"), err
-}
-
-// askSecret asks for something that must not be seen.
-func (a *app) askSecret(question string) (brevet.Secret, error) {
-	f, ok := a.in.(*os.File)
-	if !ok || !isTerminal(f) {
-		return brevet.Secret{}, brevet.Errorf(brevet.Invalid, "there is no terminal to ask for a passphrase on").
-			WithHint("load the key into your agent with ssh-add")
-	}
-	fmt.Fprint(a.err, show.Text(question))
-	defer fmt.Fprintln(a.err)
-	b, err := term.ReadPassword(int(f.Fd()))
-	if err != nil {
-		return brevet.Secret{}, fmt.Errorf("read the passphrase: %w", err)
-	}
-	return brevet.NewSecret(b), nil
 }

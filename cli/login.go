@@ -1,18 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/hex"
-	"encoding/pem"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/brevet-pim/brevet"
 	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
@@ -143,9 +137,8 @@ func (a *app) keyToEnrol(ctx context.Context, h *home.Home, p *home.Profile, key
 		}
 	}
 	if newKey {
-		if key, err = a.makeKey(h, p.Person); err != nil {
-			return nil, err
-		}
+		a.signer, p.Key, err = a.makeKey(ctx, h, p.Person)
+		return a.signer, err
 	}
 	if !strings.HasPrefix(key, agentPrefix) {
 		if key, err = filepath.Abs(key); err != nil {
@@ -157,54 +150,13 @@ func (a *app) keyToEnrol(ctx context.Context, h *home.Home, p *home.Profile, key
 	return a.signer, err
 }
 
-const newKeyFile = "id_ed25519"
-
-// makeKey makes an Ed25519 key in Brevet's folder, with a passphrase if the person wants one.
-func (a *app) makeKey(h *home.Home, person brevet.PersonID) (string, error) {
-	if _, err := h.Read(newKeyFile); brevet.KindOf(err) != brevet.NotFound {
-		return "", brevet.Errorf(brevet.Conflict, "there is a key in %s already", brevet.Quote(h.Path(newKeyFile))).
-			WithHint("use it: --key %s", h.Path(newKeyFile))
+// makeKey makes a key in Brevet's folder, unless there is one.
+func (a *app) makeKey(ctx context.Context, h *home.Home, person brevet.PersonID) (statement.Signer, string, error) {
+	if _, err := h.Read(NewKeyFile); brevet.KindOf(err) != brevet.NotFound {
+		return nil, "", brevet.Errorf(brevet.Conflict, "there is a key in %s already", brevet.Quote(h.Path(NewKeyFile))).
+			WithHint("use it: --key %s", h.Path(NewKeyFile))
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return "", brevet.Errorf(brevet.Internal, "cannot make a key").Because(err)
-	}
-	block, err := a.protect(private, string(person)+" (brevet)")
-	if err != nil {
-		return "", err
-	}
-	shownKey, err := ssh.NewPublicKey(public)
-	if err != nil {
-		return "", brevet.Errorf(brevet.Internal, "cannot write the key").Because(err)
-	}
-	if err := h.Write(newKeyFile, pem.EncodeToMemory(block)); err != nil {
-		return "", err
-	}
-	line := append(bytes.TrimSuffix(ssh.MarshalAuthorizedKey(shownKey), []byte("\n")), " "+string(person)+" (brevet)\n"...)
-	return h.Path(newKeyFile), h.Write(newKeyFile+".pub", line)
-}
-
-func (a *app) protect(private crypto.PrivateKey, comment string) (*pem.Block, error) {
-	if !isTerminal(a.in) {
-		return ssh.MarshalPrivateKey(private, comment)
-	}
-	first, err := a.askSecret("Passphrase for the new key (empty for none): ")
-	if err != nil {
-		return nil, err
-	}
-	second, err := a.askSecret("The same again: ")
-	if err != nil {
-		return nil, err
-	}
-	defer first.Erase()
-	defer second.Erase()
-	switch {
-	case !bytes.Equal(first.Reveal(), second.Reveal()):
-		return nil, brevet.Errorf(brevet.Invalid, "the two passphrases differ").WithHint("try again")
-	case len(first.Reveal()) == 0:
-		return ssh.MarshalPrivateKey(private, comment)
-	}
-	return ssh.MarshalPrivateKeyWithPassphrase(private, comment, first.Reveal())
+	return NewKey(ctx, h, person, a.in, a.err)
 }
 
 // possession shows that the person has the key and wants it enrolled in answer to this code.

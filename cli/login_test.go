@@ -57,7 +57,7 @@ func TestLoginWithANewKey(t *testing.T) {
 	t.Setenv("BREVET_HOME", dir)
 	code := w.invite(nil)
 	run(t, code+"\n", "login", "--new-key", "--no-wait").want(t, 0, "Your key is SHA256:")
-	for name, mode := range map[string]os.FileMode{"": 0o700, newKeyFile: 0o600, newKeyFile + ".pub": 0o600, "profile.yaml": 0o600} {
+	for name, mode := range map[string]os.FileMode{"": 0o700, NewKeyFile: 0o600, NewKeyFile + ".pub": 0o600, "profile.yaml": 0o600} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%q: mode %v, %v", name, info.Mode(), err)

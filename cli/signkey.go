@@ -62,8 +62,8 @@ func (a *app) findKey(ctx context.Context, key, socket string) (statement.Signer
 	if statement.IsSecurityKeyFile(key) {
 		return statement.SecurityKeySigner(key, a.in, a.err)
 	}
-	return statement.FileSigner(ctx, key, func(_ context.Context, path string) (brevet.Secret, error) {
-		return a.askSecret("Passphrase of " + path + ": ")
+	return statement.FileSigner(ctx, key, func(ctx context.Context, path string) (brevet.Secret, error) {
+		return AskSecret(ctx, a.in, a.err, "Passphrase of "+path+": ")
 	})
 }
 

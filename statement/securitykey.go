@@ -75,7 +75,9 @@ func (s keygenSigner) Sign(ctx context.Context, pae []byte) (Signature, error) {
 	}
 	cmd := exec.CommandContext(ctx, s.program, "-q", "-Y", "sign", "-n", Namespace, "-f", s.path, message)
 	cmd.Stdin, cmd.Stderr = s.in, s.says
-	cmd.WaitDelay = time.Second // once it was killed: its helper may hold says open
+	// Not killed at once: at the question for the PIN it has the echo to switch on again.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Second // until it is killed, and says no longer waited for: its helper may hold it open
 	if err := cmd.Run(); err != nil {
 		return Signature{}, brevet.Errorf(brevet.Unavailable, "the security key of %s did not sign", s.path).Because(err).
 			WithHint("plug it in, and touch it when it blinks; if your agent holds it: ssh-add %s", s.path)

@@ -180,6 +180,9 @@ func keyFileError(path string, err error) error {
 	if known, ok := errors.AsType[*brevet.Error](err); ok {
 		return known
 	}
+	if errors.Is(err, context.Canceled) { // at the passphrase
+		return err
+	}
 	return brevet.Errorf(brevet.Invalid, "the file %s gives no key that signs: it is not a private key of OpenSSH, or the passphrase is another", path).Because(err)
 }
 

@@ -82,6 +82,17 @@ func TestFileSigner(t *testing.T) {
 	}
 }
 
+// TestFileSignerInterrupted: whoever ends the question for the passphrase is not told that it was wrong.
+func TestFileSignerInterrupted(t *testing.T) {
+	locked := must(ssh.MarshalPrivateKeyWithPassphrase(newEd25519(t), "", []byte("open sesame")))(t)
+	_, err := statement.FileSigner(t.Context(), keyFile(t, locked, 0o600), func(context.Context, string) (brevet.Secret, error) {
+		return brevet.Secret{}, context.Canceled
+	})
+	if brevet.KindOf(err) == brevet.Invalid || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // brokenToken has a key that it does not use.
 type brokenToken struct{ crypto.Signer }
 
