@@ -32,8 +32,9 @@ func initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Found an organisation: keys, root, first catalog",
 		Long: `Found an organisation. The founder, its first administrator, signs its root, its machines and its first
-catalog with an SSH or FIDO key of theirs; without --key, one is made in their folder. Everything that
-the server needs is put into the data folder, and the founder's own folder learns where the server is.
+catalog with an SSH or FIDO key of theirs; without --key, one is made in their folder, and at a terminal its
+passphrase is asked for. Everything that the server needs is put into the data folder, and the founder's own
+folder learns where the server is.
 
 Compare the root that is printed with whoever joins later: it is what everything is verified from.`,
 		Example: `  brevet init --organisation "Example Ltd" --founder alice

@@ -1,20 +1,16 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
-	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/cli"
 	"github.com/brevet-pim/brevet/cli/home"
 	"github.com/brevet-pim/brevet/statement"
 )
@@ -22,7 +18,6 @@ import (
 const (
 	agentKey    = "agent"   // --key agent: the only key of the agent
 	fingerprint = "SHA256:" // --key SHA256:…: that key of the agent
-	newKeyFile  = "id_ed25519"
 )
 
 // founderKey opens the founder's key and returns what a profile names it by. Without a name it makes
@@ -98,49 +93,22 @@ func agentKeyOf(ctx context.Context, socket, public string) (statement.Signer, e
 }
 
 // askPassphrase asks at the terminal.
-func askPassphrase(_ context.Context, path string) (brevet.Secret, error) {
-	in := int(os.Stdin.Fd())
-	if !term.IsTerminal(in) {
+func askPassphrase(ctx context.Context, path string) (brevet.Secret, error) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return brevet.Secret{}, brevet.Errorf(brevet.Invalid, "the key in %s is encrypted, and there is no terminal to ask at", path).
 			WithHint("load it into your agent: ssh-add %s", path)
 	}
-	fmt.Fprintf(os.Stderr, "Passphrase of %s: ", path)
-	b, err := term.ReadPassword(in)
-	fmt.Fprintln(os.Stderr)
-	return brevet.NewSecret(b), err
+	return cli.AskSecret(ctx, os.Stdin, os.Stderr, "Passphrase of "+path+": ")
 }
 
 func ownKey(ctx context.Context, h *home.Home, person brevet.PersonID) (statement.Signer, string, error) {
-	path := h.Path(newKeyFile)
-	if _, err := h.Read(newKeyFile); brevet.KindOf(err) == brevet.NotFound {
-		if err := makeKey(h, string(person)+" (brevet)"); err != nil {
-			return nil, "", err
-		}
+	if _, err := h.Read(cli.NewKeyFile); brevet.KindOf(err) == brevet.NotFound {
+		return cli.NewKey(ctx, h, person, os.Stdin, os.Stderr)
 	}
-	path, err := filepath.Abs(path)
+	path, err := filepath.Abs(h.Path(cli.NewKeyFile))
 	if err != nil {
 		return nil, "", fmt.Errorf("find the key: %w", err)
 	}
 	signer, err := statement.FileSigner(ctx, path, askPassphrase)
 	return signer, path, err
-}
-
-func makeKey(h *home.Home, comment string) error {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return fmt.Errorf("make a key: %w", err)
-	}
-	block, err := gossh.MarshalPrivateKey(private, comment)
-	if err != nil {
-		return fmt.Errorf("write the key: %w", err)
-	}
-	shown, err := gossh.NewPublicKey(public)
-	if err != nil {
-		return fmt.Errorf("write the key: %w", err)
-	}
-	line := append(bytes.TrimSuffix(gossh.MarshalAuthorizedKey(shown), []byte("\n")), " "+comment+"\n"...)
-	if err := h.Write(newKeyFile+".pub", line); err != nil {
-		return err
-	}
-	return h.Write(newKeyFile, pem.EncodeToMemory(block)) // last: it is what says that there is a key
 }
