@@ -70,7 +70,10 @@ var acts = []act{
 		return err
 	}},
 	{procedure: brevetv1connect.AuthServiceAnswerInvitationProcedure, kind: "invitation.answered", has: []string{"SHA256:", "127.0.0.1"}, call: (*day).answerInvitation},
-	{procedure: brevetv1connect.PeopleServiceAppendRosterProcedure, by: "alice", kind: "enrol", has: []string{`"before":`, `"grace"`}, call: (*day).enrolGrace},
+	{procedure: brevetv1connect.PeopleServiceWithdrawInvitationProcedure, by: "alice", kind: "invitation.withdrawn",
+		has: []string{`"before":{`, `"state":"open"`, `"after":{`, `"state":"withdrawn"`, `"henry"`, `"until":"`}, call: (*day).withdraw},
+	{procedure: brevetv1connect.PeopleServiceAppendRosterProcedure, by: "alice", kind: "enrol",
+		has: []string{`"before":[]`, `"after":[{"person":"grace"`, `"key":"SHA256:`, `"uses":["request"]`, `"until":"`}, call: (*day).enrolGrace},
 	{procedure: brevetv1connect.CatalogServiceApplyCatalogProcedure, by: "alice", kind: "catalog", has: []string{`"before":`, `"after":`, "nobody's business"}, call: (*day).apply},
 	{procedure: brevetv1connect.RequestServiceCreateRequestProcedure, by: "bob", kind: "request", has: []string{"restart nginx"}, call: func(d *day) error {
 		d.request = d.ask(d.bob, "web-root")
@@ -150,7 +153,7 @@ var acts = []act{
 		r := d.ask(d.bob, "web-root")
 		return second(d.bob.requests().Refuse(d.t.Context(), &pb.RefuseRequest{Statement: d.revocation("bob", statement.RevokeRequest, r.GetStatementId(), "not now")}))
 	}},
-	{procedure: brevetv1connect.PeopleServiceSuspendProcedure, by: "alice", kind: "revocation", then: wasOver, has: []string{"grace", "laptop stolen"}, call: func(d *day) error {
+	{procedure: brevetv1connect.PeopleServiceSuspendProcedure, by: "alice", kind: "revocation", then: wasOver, has: []string{"grace", "laptop stolen", `"before":{"person":"grace"`, `"suspended":"`}, call: func(d *day) error {
 		return second(d.alice.people().Suspend(d.t.Context(), &pb.SuspendRequest{Statement: d.revocation("alice", statement.RevokePerson, "grace", "laptop stolen")}))
 	}},
 	{procedure: brevetv1connect.AuditServiceSearchEventsProcedure, by: "frank", kind: "audit.searched", has: []string{"what for"}, call: func(d *day) error {
@@ -333,6 +336,8 @@ func (d *day) check(a act) {
 // aside reports whether the event is of what a call needed to be done before it.
 func (d *day) aside(a act, e store.Entry) bool {
 	switch a.procedure {
+	case brevetv1connect.PeopleServiceWithdrawInvitationProcedure:
+		return e.Kind == "invitation.created"
 	case brevetv1connect.RequestServiceRefuseProcedure:
 		return e.Kind == "request"
 	case brevetv1connect.GatewayServiceCutRecordingProcedure:
@@ -376,6 +381,15 @@ func (d *day) answerInvitation() error {
 	return second(d.visit(nil).auth().AnswerInvitation(d.t.Context(), &pb.AnswerInvitationRequest{
 		Code: d.code.Secret.Reveal(), Person: "grace", PublicKey: d.grace.Key().Public, Possession: possession,
 	}))
+}
+
+// withdraw has alice take back a code that she made for somebody else.
+func (d *day) withdraw() error {
+	made, err := d.alice.people().Invite(d.t.Context(), &pb.InviteRequest{Person: "henry", Kind: "person", Uses: []string{"request"}})
+	must(d.t, err)
+	code, err := enrol.ParseCode(made.GetCode())
+	must(d.t, err)
+	return second(d.alice.people().WithdrawInvitation(d.t.Context(), &pb.WithdrawInvitationRequest{Code: code.Secret.Digest()}))
 }
 
 func (d *day) enrolGrace() error {

@@ -70,6 +70,9 @@ func TestErrorsNameTheField(t *testing.T) {
 		"valid_seconds: 99999999": func() error {
 			return second(folk.Invite(byBob, &pb.InviteRequest{Person: "bo", Kind: "person", ValidSeconds: 99999999}))
 		},
+		"code: it is no SHA-256": func() error {
+			return second(folk.WithdrawInvitation(byBob, &pb.WithdrawInvitationRequest{Code: "bob"}))
+		},
 		"code: the code":            func() error { return second(auth.AnswerInvitation(byBob, &pb.AnswerInvitationRequest{Code: "123456"})) },
 		"public_key: it is missing": func() error { return second(auth.AnswerInvitation(byBob, &pb.AnswerInvitationRequest{})) },
 		"source: \"office\"":        func() error { return second(gateways.Lookup(byGateway, &pb.LookupRequest{Source: "office"})) },

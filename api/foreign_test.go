@@ -117,11 +117,12 @@ var foreigns = map[string]foreign{
 	"PeopleService/Invite": {message: func(_ *plane, x things) string {
 		return `{"person": "` + x.person + `", "kind": "person", "uses": ["request"]}`
 	}, want: refusedA},
-	"PeopleService/ListInvitations": {message: func(*plane, things) string { return `{}` }, want: refusedA},
-	"PeopleService/AppendRoster":    {why: "the statement must be signed by who may; see TestWhatIsNobodysToSay"},
-	"PeopleService/Suspend":         {message: takesBack(statement.RevokePerson, func(x things) string { return x.person }), want: refusedA},
-	"PeopleService/ListMachines":    {message: func(*plane, things) string { return `{}` }, want: listed},
-	"SystemService/Check":           {message: func(*plane, things) string { return `{}` }, want: listed},
+	"PeopleService/ListInvitations":    {message: func(*plane, things) string { return `{}` }, want: refusedA},
+	"PeopleService/WithdrawInvitation": {message: func(*plane, things) string { return `{"code": "` + strings.Repeat("ab", 32) + `"}` }, want: refusedA},
+	"PeopleService/AppendRoster":       {why: "the statement must be signed by who may; see TestWhatIsNobodysToSay"},
+	"PeopleService/Suspend":            {message: takesBack(statement.RevokePerson, func(x things) string { return x.person }), want: refusedA},
+	"PeopleService/ListMachines":       {message: func(*plane, things) string { return `{}` }, want: listed},
+	"SystemService/Check":              {message: func(*plane, things) string { return `{}` }, want: listed},
 
 	"GatewayService/Lookup":              {why: "it asks by a key; of another gateway's grants it shows none, see TestGatewaySpeaksForItselfAlone"},
 	"GatewayService/CreateInlineRequest": {why: "it makes a new one, signed by the gateway that asks"},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -101,6 +102,18 @@ func checkInvite(m *pb.InviteRequest) error {
 func (s *peopleService) ListInvitations(ctx context.Context, _ *pb.ListInvitationsRequest) (*pb.ListInvitationsResponse, error) {
 	list, err := s.spine.Invitations(ctx, callOf(ctx).caller)
 	return &pb.ListInvitationsResponse{Invitations: each(list, viewInvitation)}, err
+}
+
+// WithdrawInvitation implements the procedure.
+func (s *peopleService) WithdrawInvitation(ctx context.Context, m *pb.WithdrawInvitationRequest) (*pb.WithdrawInvitationResponse, error) {
+	if b, err := hex.DecodeString(m.GetCode()); err != nil || len(b) != sha256.Size {
+		return nil, wrong("code", "it is no SHA-256 in hex; an invitation's code as ListInvitations has it is one")
+	}
+	was, err := s.spine.WithdrawInvitation(ctx, callOf(ctx).caller, m.GetCode())
+	if err != nil {
+		return nil, err
+	}
+	return &pb.WithdrawInvitationResponse{Invitation: viewInvitation(was)}, nil
 }
 
 // AppendRoster implements the procedure.

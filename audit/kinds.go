@@ -148,6 +148,8 @@ var Kinds = []Kind{
 		Meaning: "Somebody made a one-time code by which a person may offer a key."},
 	{Name: "invitation.answered", Class: EntityManagement, Activity: 3, Doing: "Update", Severity: Low, Subject: "person",
 		Meaning: "A key was offered with a one-time code; an administrator has yet to sign."},
+	{Name: "invitation.withdrawn", Class: EntityManagement, Activity: 4, Doing: "Delete", Severity: Low, Subject: "person",
+		Meaning: "Somebody withdrew a one-time code that no signature had made use of: it opens nothing any more."},
 	{Name: "invitation.refused", Class: EntityManagement, Activity: other, Doing: "Refuse", Severity: Medium, Subject: "event",
 		Meaning: "A one-time code was wrong, used or too old, or the key's possession was not shown."},
 

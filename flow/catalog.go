@@ -125,7 +125,7 @@ func (s *Spine) ApplyCatalog(ctx context.Context, by brevet.Caller, raw, manifes
 	}
 	event := s.event(string(statement.KindCatalog), string(envelope.ID()), by, fmt.Sprintf("catalog %d is in force: %s", said.Number, said.Message))
 	event.Statement, event.Detail = raw, map[string]any{"changes": plan.Changes, "before": said.Previous, "after": said.Manifest}
-	commit, err := s.append(ctx, envelope, map[string][]byte{said.Manifest: manifest}, event, func(t *store.Tx) error {
+	commit, err := s.append(ctx, envelope, map[string][]byte{said.Manifest: manifest}, func(view, view) brevet.Event { return event }, func(t *store.Tx) error {
 		_, err := t.PutManifest(manifest)
 		return err
 	})

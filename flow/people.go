@@ -155,13 +155,19 @@ func (s *Spine) AppendRoster(ctx context.Context, by brevet.Caller, raw []byte) 
 		_, number := v.Roster.Head()
 		return string(envelope.ID()), number, nil // handed in before
 	}
-	event, codes, err := s.rosterEvent(by, kind, envelope, raw)
+	payload, err := statement.OpenAny(envelope)
 	if err != nil {
 		return "", 0, err
 	}
-	commit, err := s.append(ctx, envelope, nil, event, func(t *store.Tx) error {
-		for _, code := range codes {
-			if err := t.CloseInvitation(code, string(envelope.ID()), v.now); err != nil && brevet.KindOf(err) != brevet.Conflict {
+	tell := func(before, after view) brevet.Event {
+		event := s.rosterEvent(by, payload, envelope.ID(), before, after)
+		event.Statement = raw
+		return event
+	}
+	commit, err := s.append(ctx, envelope, nil, tell, func(t *store.Tx) error {
+		enrol, _ := payload.(statement.Enrol) // others have no codes
+		for _, one := range enrol.Enrolments {
+			if err := closeInvitation(t, one.Code, envelope.ID(), v.now); err != nil {
 				return err
 			}
 		}
@@ -187,49 +193,88 @@ func isRoster(kind statement.Kind) bool {
 	return false
 }
 
-// rosterEvent tells of a roster statement: who is concerned, and what was before.
-func (s *Spine) rosterEvent(by brevet.Caller, kind statement.Kind, envelope statement.Envelope, raw []byte) (brevet.Event, []string, error) {
-	payload, err := statement.OpenAny(envelope)
-	if err != nil {
-		return brevet.Event{}, nil, err
+// rosterEvent tells of a roster statement: who is concerned, and how they stood before and stand after it.
+func (s *Spine) rosterEvent(by brevet.Caller, payload statement.Payload, id statement.ID, before, after view) brevet.Event {
+	event := s.event(string(payload.StatementKind()), string(id), by, "")
+	change := func(people ...brevet.PersonID) map[string]any {
+		return map[string]any{"before": before.told(people), "after": after.told(people)}
 	}
-	v := s.view()
-	event := s.event(string(kind), string(envelope.ID()), by, "")
-	event.Statement = raw
-	var codes []string
 	switch p := payload.(type) {
 	case statement.Enrol:
-		var people []string
+		var people []brevet.PersonID
 		for _, e := range p.Enrolments {
-			people = append(people, string(e.Person))
-			codes = append(codes, e.Code)
+			if !slices.Contains(people, e.Person) {
+				people = append(people, e.Person)
+			}
 		}
-		event.Message = "keys were enrolled for " + strings.Join(people, ", ")
-		event.Detail = map[string]any{"enrolled": people}
 		if len(people) == 1 {
-			event.About = brevet.PersonID(people[0])
-			event.Detail = map[string]any{"enrolled": people, "before": v.person(event.About)}
+			event.About = people[0]
 		}
+		event.Message, event.Detail = fmt.Sprintf("keys were enrolled for %s", joined(people)), change(people...)
 	case statement.Retire:
 		event.About, event.Message = p.Person, fmt.Sprintf("key %s of %s was retired: %s", p.Key, p.Person, p.Reason)
-		event.Detail = map[string]any{"before": v.person(p.Person)}
+		event.Detail = change(p.Person)
 	case statement.Reinstate:
 		event.About, event.Message = p.Person, fmt.Sprintf("%s was reinstated: %s", p.Person, p.Reason)
-		event.Detail = map[string]any{"before": v.person(p.Person)}
+		event.Detail = change(p.Person)
 	case statement.Machine:
-		before, _ := v.Roster.Machine(p.Name, v.size)
+		was, _ := before.Roster.Machine(p.Name, before.size)
 		event.Message = fmt.Sprintf("the %s %s is the organisation's own, with %d keys", p.Use, p.Name, len(p.Keys))
-		event.Detail = map[string]any{"before": before, "after": p}
+		event.Detail = map[string]any{"before": was, "after": p}
 	case statement.Root:
 		event.Message = fmt.Sprintf("the root has %d founders and a threshold of %d", len(p.Founders), p.Threshold)
-		event.Detail = map[string]any{"before": v.Roster.Root(), "after": p}
+		event.Detail = map[string]any{"before": before.Roster.Root(), "after": p}
 	}
-	return event, codes, nil
+	return event
+}
+
+func joined(people []brevet.PersonID) string {
+	var list []string
+	for _, p := range people {
+		list = append(list, string(p))
+	}
+	return strings.Join(list, ", ")
+}
+
+// toldPerson is somebody of the roster as events tell of them: short, since a statement may enrol two
+// hundred and an event has room for 64 KiB.
+type toldPerson struct {
+	Person    brevet.PersonID `json:"person"`
+	Owner     brevet.PersonID `json:"owner,omitempty"`
+	Suspended string          `json:"suspended,omitempty"` // by which revocation
+	Keys      []toldKey       `json:"keys"`
+}
+
+type toldKey struct {
+	Key     string    `json:"key"` // fingerprint
+	Uses    []string  `json:"uses"`
+	Until   time.Time `json:"until"`
+	Retired bool      `json:"retired,omitempty"`
+}
+
+// told returns those of the people who are in the roster.
+func (v view) told(people []brevet.PersonID) []toldPerson {
+	list := []toldPerson{}
+	for _, id := range people {
+		if _, there := v.Roster.Identity(id); there {
+			list = append(list, v.person(id).told())
+		}
+	}
+	return list
+}
+
+func (p PersonView) told() toldPerson {
+	told := toldPerson{Person: p.ID, Owner: p.Owner, Suspended: p.Suspension, Keys: []toldKey{}}
+	for _, k := range p.Keys {
+		told.Keys = append(told.Keys, toldKey{Key: k.Fingerprint, Uses: k.Uses, Until: k.Until, Retired: k.Retired})
+	}
+	return told
 }
 
 // append puts a statement of a chain into the log, if it extends what is in force there at that
 // very place. What does not extend it must never get in: nobody could follow the log past it.
-func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifests map[string][]byte, event brevet.Event, also func(*store.Tx) error) (store.Commit, error) {
+// tell makes its event of what stands before and after it.
+func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifests map[string][]byte, tell func(before, after view) brevet.Event, also func(*store.Tx) error) (store.Commit, error) {
 	for try := 1; ; try++ {
 		v := s.view()
 		entry := proof.Pending(envelope, v.size)
@@ -240,9 +285,11 @@ func (s *Spine) append(ctx context.Context, envelope statement.Envelope, manifes
 			return store.Commit{}, err
 		}
 		entry.NotBefore = at.UnixMicro()
-		if _, err := v.Extend(manifests, entry); err != nil {
+		next, err := v.Extend(manifests, entry)
+		if err != nil {
 			return store.Commit{}, err
 		}
+		event := tell(v, view{next, v.size + 1, v.now})
 		fault.Point("flow.append")
 		commit, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 			ahead, err := t.Statements(trusted, v.size, 1)
@@ -304,26 +351,43 @@ func (s *Spine) Suspend(ctx context.Context, by brevet.Caller, raw []byte, wait 
 	}
 	why := fmt.Sprintf("%s was suspended by %s: %s", person, by.Person, rev.Reason)
 	event := s.revocationEvent(rev, by, raw, why)
+	before := v.person(person)
+	after := before
+	after.Suspension = string(rev.ID)
 	event.About = person
-	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling) // whoever asks may leave; what they asked is done
-	defer cancel()
-	ended, commit, err := s.suspend(writing, by, person, why, event)
-	if brevet.KindOf(err) == brevet.Unavailable {
-		theirs := s.alive.find(func(g brevet.Grant) bool { return g.Person == person })
-		return Suspension{}, s.endUnwritten(writing, raw, ending{at: v.now, by: by.String(), caller: by, reason: why}, nil, err, theirs...)
-	}
+	event.Detail = map[string]any{"what": rev.What, "subject": rev.Subject, "reason": rev.Reason, "before": before.told(), "after": after.told()}
+	var ended []brevet.Grant
+	var commit store.Commit
+	theirs := s.alive.find(func(g brevet.Grant) bool { return g.Person == person })
+	away := taking{raw, ending{at: v.now, by: by.String(), caller: by, reason: why}, nil, theirs}
+	err = s.takeAway(ctx, away, func(ctx context.Context) (err error) {
+		ended, commit, err = s.suspend(ctx, by, person, why, event)
+		return err
+	})
 	if err != nil {
 		return Suspension{}, err
 	}
-	s.signedIn.forget(func(t store.Token) bool { return t.Person == person })
-	s.takeBack(writing, raw)
-	if err := s.await(writing, commit.Size); err != nil {
-		s.Log.WarnContext(writing, "a suspension is written, and not followed yet", "person", person, "error", err)
+	ended = append(ended, s.passedOver(ctx, away, ended)...)
+	if err := s.await(ctx, commit.Size); err != nil {
+		s.Log.WarnContext(ctx, "a suspension is written, and not followed yet", "person", person, "error", err)
 	}
 	view := s.view().person(person)
 	view.Suspension = string(rev.ID)
 	left, err := s.leftOf(ctx, ended, wait)
 	return Suspension{Person: view, Ended: len(ended), Left: left}, err
+}
+
+// passedOver ends those of a person's grants that the rows did not show as theirs, since somebody has changed
+// them: issuer and gateways do it.
+func (s *Spine) passedOver(ctx context.Context, t taking, ended []brevet.Grant) (over []brevet.Grant) {
+	t.grants = slices.DeleteFunc(t.grants, func(g brevet.Grant) bool {
+		return slices.ContainsFunc(ended, func(e brevet.Grant) bool { return e.ID == g.ID })
+	})
+	t.grants = s.stillLive(ctx, t.grants, brevet.Errorf(brevet.Conflict, "it is not shown as %s's", t.grants))
+	if len(t.grants) > 0 {
+		s.endNow(ctx, t)
+	}
+	return t.grants
 }
 
 // leftOf waits until nothing is left of the grants, for as long as the caller would, and counts those of

@@ -907,6 +907,94 @@ func (x *ListInvitationsResponse) GetInvitations() []*Invitation {
 	return nil
 }
 
+type WithdrawInvitationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"` // SHA-256 of the code, hex
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithdrawInvitationRequest) Reset() {
+	*x = WithdrawInvitationRequest{}
+	mi := &file_brevet_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithdrawInvitationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithdrawInvitationRequest) ProtoMessage() {}
+
+func (x *WithdrawInvitationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_brevet_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithdrawInvitationRequest.ProtoReflect.Descriptor instead.
+func (*WithdrawInvitationRequest) Descriptor() ([]byte, []int) {
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WithdrawInvitationRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type WithdrawInvitationResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invitation    *Invitation            `protobuf:"bytes,1,opt,name=invitation,proto3" json:"invitation,omitempty"` // as it was
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithdrawInvitationResponse) Reset() {
+	*x = WithdrawInvitationResponse{}
+	mi := &file_brevet_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithdrawInvitationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithdrawInvitationResponse) ProtoMessage() {}
+
+func (x *WithdrawInvitationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_brevet_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithdrawInvitationResponse.ProtoReflect.Descriptor instead.
+func (*WithdrawInvitationResponse) Descriptor() ([]byte, []int) {
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *WithdrawInvitationResponse) GetInvitation() *Invitation {
+	if x != nil {
+		return x.Invitation
+	}
+	return nil
+}
+
 // Invitation is a one-time code's state.
 type Invitation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -927,7 +1015,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[17]
+	mi := &file_brevet_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1027,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[17]
+	mi := &file_brevet_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1040,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Invitation) GetPerson() string {
@@ -1041,7 +1129,7 @@ type AppendRosterRequest struct {
 
 func (x *AppendRosterRequest) Reset() {
 	*x = AppendRosterRequest{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[18]
+	mi := &file_brevet_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1141,7 @@ func (x *AppendRosterRequest) String() string {
 func (*AppendRosterRequest) ProtoMessage() {}
 
 func (x *AppendRosterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[18]
+	mi := &file_brevet_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1154,7 @@ func (x *AppendRosterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRosterRequest.ProtoReflect.Descriptor instead.
 func (*AppendRosterRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AppendRosterRequest) GetStatement() []byte {
@@ -1086,7 +1174,7 @@ type AppendRosterResponse struct {
 
 func (x *AppendRosterResponse) Reset() {
 	*x = AppendRosterResponse{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[19]
+	mi := &file_brevet_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1186,7 @@ func (x *AppendRosterResponse) String() string {
 func (*AppendRosterResponse) ProtoMessage() {}
 
 func (x *AppendRosterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[19]
+	mi := &file_brevet_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1199,7 @@ func (x *AppendRosterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRosterResponse.ProtoReflect.Descriptor instead.
 func (*AppendRosterResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AppendRosterResponse) GetId() string {
@@ -1138,7 +1226,7 @@ type SuspendRequest struct {
 
 func (x *SuspendRequest) Reset() {
 	*x = SuspendRequest{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[20]
+	mi := &file_brevet_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1238,7 @@ func (x *SuspendRequest) String() string {
 func (*SuspendRequest) ProtoMessage() {}
 
 func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[20]
+	mi := &file_brevet_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1251,7 @@ func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
 func (*SuspendRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SuspendRequest) GetStatement() []byte {
@@ -1191,7 +1279,7 @@ type SuspendResponse struct {
 
 func (x *SuspendResponse) Reset() {
 	*x = SuspendResponse{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[21]
+	mi := &file_brevet_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1291,7 @@ func (x *SuspendResponse) String() string {
 func (*SuspendResponse) ProtoMessage() {}
 
 func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[21]
+	mi := &file_brevet_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1304,7 @@ func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
 func (*SuspendResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SuspendResponse) GetPerson() *Person {
@@ -1248,7 +1336,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[22]
+	mi := &file_brevet_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1348,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[22]
+	mi := &file_brevet_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1361,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 type ListMachinesResponse struct {
@@ -1285,7 +1373,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[23]
+	mi := &file_brevet_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1385,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[23]
+	mi := &file_brevet_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1398,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -1328,7 +1416,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[24]
+	mi := &file_brevet_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1428,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[24]
+	mi := &file_brevet_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1441,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 type CheckResponse struct {
@@ -1366,7 +1454,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_brevet_v1_admin_proto_msgTypes[25]
+	mi := &file_brevet_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1466,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_brevet_v1_admin_proto_msgTypes[25]
+	mi := &file_brevet_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1479,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_brevet_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckResponse) GetFindings() []*Finding {
@@ -1465,7 +1553,13 @@ const file_brevet_v1_admin_proto_rawDesc = "" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x18\n" +
 	"\x16ListInvitationsRequest\"R\n" +
 	"\x17ListInvitationsResponse\x127\n" +
-	"\vinvitations\x18\x01 \x03(\v2\x15.brevet.v1.InvitationR\vinvitations\"\xbe\x02\n" +
+	"\vinvitations\x18\x01 \x03(\v2\x15.brevet.v1.InvitationR\vinvitations\"/\n" +
+	"\x19WithdrawInvitationRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"S\n" +
+	"\x1aWithdrawInvitationResponse\x125\n" +
+	"\n" +
+	"invitation\x18\x01 \x01(\v2\x15.brevet.v1.InvitationR\n" +
+	"invitation\"\xbe\x02\n" +
 	"\n" +
 	"Invitation\x12\x16\n" +
 	"\x06person\x18\x01 \x01(\tR\x06person\x12\x12\n" +
@@ -1509,13 +1603,14 @@ const file_brevet_v1_admin_proto_rawDesc = "" +
 	"GetCatalog\x12\x1c.brevet.v1.GetCatalogRequest\x1a\x1d.brevet.v1.GetCatalogResponse\"\x03\x90\x02\x01\x12Q\n" +
 	"\vPlanCatalog\x12\x1d.brevet.v1.PlanCatalogRequest\x1a\x1e.brevet.v1.PlanCatalogResponse\"\x03\x90\x02\x01\x12O\n" +
 	"\fApplyCatalog\x12\x1e.brevet.v1.ApplyCatalogRequest\x1a\x1f.brevet.v1.ApplyCatalogResponse\x12]\n" +
-	"\x0fExplainDecision\x12!.brevet.v1.ExplainDecisionRequest\x1a\".brevet.v1.ExplainDecisionResponse\"\x03\x90\x02\x012\xb3\x04\n" +
+	"\x0fExplainDecision\x12!.brevet.v1.ExplainDecisionRequest\x1a\".brevet.v1.ExplainDecisionResponse\"\x03\x90\x02\x012\x96\x05\n" +
 	"\rPeopleService\x12K\n" +
 	"\tGetRoster\x12\x1b.brevet.v1.GetRosterRequest\x1a\x1c.brevet.v1.GetRosterResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\n" +
 	"ListPeople\x12\x1c.brevet.v1.ListPeopleRequest\x1a\x1d.brevet.v1.ListPeopleResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x06Invite\x12\x18.brevet.v1.InviteRequest\x1a\x19.brevet.v1.InviteResponse\x12]\n" +
-	"\x0fListInvitations\x12!.brevet.v1.ListInvitationsRequest\x1a\".brevet.v1.ListInvitationsResponse\"\x03\x90\x02\x01\x12O\n" +
+	"\x0fListInvitations\x12!.brevet.v1.ListInvitationsRequest\x1a\".brevet.v1.ListInvitationsResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\x12WithdrawInvitation\x12$.brevet.v1.WithdrawInvitationRequest\x1a%.brevet.v1.WithdrawInvitationResponse\x12O\n" +
 	"\fAppendRoster\x12\x1e.brevet.v1.AppendRosterRequest\x1a\x1f.brevet.v1.AppendRosterResponse\x12@\n" +
 	"\aSuspend\x12\x19.brevet.v1.SuspendRequest\x1a\x1a.brevet.v1.SuspendResponse\x12T\n" +
 	"\fListMachines\x12\x1e.brevet.v1.ListMachinesRequest\x1a\x1f.brevet.v1.ListMachinesResponse\"\x03\x90\x02\x012P\n" +
@@ -1534,79 +1629,84 @@ func file_brevet_v1_admin_proto_rawDescGZIP() []byte {
 	return file_brevet_v1_admin_proto_rawDescData
 }
 
-var file_brevet_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_brevet_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_brevet_v1_admin_proto_goTypes = []any{
-	(*GetCatalogRequest)(nil),       // 0: brevet.v1.GetCatalogRequest
-	(*GetCatalogResponse)(nil),      // 1: brevet.v1.GetCatalogResponse
-	(*PlanCatalogRequest)(nil),      // 2: brevet.v1.PlanCatalogRequest
-	(*PlanCatalogResponse)(nil),     // 3: brevet.v1.PlanCatalogResponse
-	(*Finding)(nil),                 // 4: brevet.v1.Finding
-	(*ApplyCatalogRequest)(nil),     // 5: brevet.v1.ApplyCatalogRequest
-	(*ApplyCatalogResponse)(nil),    // 6: brevet.v1.ApplyCatalogResponse
-	(*ExplainDecisionRequest)(nil),  // 7: brevet.v1.ExplainDecisionRequest
-	(*ExplainDecisionResponse)(nil), // 8: brevet.v1.ExplainDecisionResponse
-	(*GetRosterRequest)(nil),        // 9: brevet.v1.GetRosterRequest
-	(*GetRosterResponse)(nil),       // 10: brevet.v1.GetRosterResponse
-	(*ListPeopleRequest)(nil),       // 11: brevet.v1.ListPeopleRequest
-	(*ListPeopleResponse)(nil),      // 12: brevet.v1.ListPeopleResponse
-	(*InviteRequest)(nil),           // 13: brevet.v1.InviteRequest
-	(*InviteResponse)(nil),          // 14: brevet.v1.InviteResponse
-	(*ListInvitationsRequest)(nil),  // 15: brevet.v1.ListInvitationsRequest
-	(*ListInvitationsResponse)(nil), // 16: brevet.v1.ListInvitationsResponse
-	(*Invitation)(nil),              // 17: brevet.v1.Invitation
-	(*AppendRosterRequest)(nil),     // 18: brevet.v1.AppendRosterRequest
-	(*AppendRosterResponse)(nil),    // 19: brevet.v1.AppendRosterResponse
-	(*SuspendRequest)(nil),          // 20: brevet.v1.SuspendRequest
-	(*SuspendResponse)(nil),         // 21: brevet.v1.SuspendResponse
-	(*ListMachinesRequest)(nil),     // 22: brevet.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),    // 23: brevet.v1.ListMachinesResponse
-	(*CheckRequest)(nil),            // 24: brevet.v1.CheckRequest
-	(*CheckResponse)(nil),           // 25: brevet.v1.CheckResponse
-	(*Decision)(nil),                // 26: brevet.v1.Decision
-	(*Person)(nil),                  // 27: brevet.v1.Person
-	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
-	(*Machine)(nil),                 // 29: brevet.v1.Machine
+	(*GetCatalogRequest)(nil),          // 0: brevet.v1.GetCatalogRequest
+	(*GetCatalogResponse)(nil),         // 1: brevet.v1.GetCatalogResponse
+	(*PlanCatalogRequest)(nil),         // 2: brevet.v1.PlanCatalogRequest
+	(*PlanCatalogResponse)(nil),        // 3: brevet.v1.PlanCatalogResponse
+	(*Finding)(nil),                    // 4: brevet.v1.Finding
+	(*ApplyCatalogRequest)(nil),        // 5: brevet.v1.ApplyCatalogRequest
+	(*ApplyCatalogResponse)(nil),       // 6: brevet.v1.ApplyCatalogResponse
+	(*ExplainDecisionRequest)(nil),     // 7: brevet.v1.ExplainDecisionRequest
+	(*ExplainDecisionResponse)(nil),    // 8: brevet.v1.ExplainDecisionResponse
+	(*GetRosterRequest)(nil),           // 9: brevet.v1.GetRosterRequest
+	(*GetRosterResponse)(nil),          // 10: brevet.v1.GetRosterResponse
+	(*ListPeopleRequest)(nil),          // 11: brevet.v1.ListPeopleRequest
+	(*ListPeopleResponse)(nil),         // 12: brevet.v1.ListPeopleResponse
+	(*InviteRequest)(nil),              // 13: brevet.v1.InviteRequest
+	(*InviteResponse)(nil),             // 14: brevet.v1.InviteResponse
+	(*ListInvitationsRequest)(nil),     // 15: brevet.v1.ListInvitationsRequest
+	(*ListInvitationsResponse)(nil),    // 16: brevet.v1.ListInvitationsResponse
+	(*WithdrawInvitationRequest)(nil),  // 17: brevet.v1.WithdrawInvitationRequest
+	(*WithdrawInvitationResponse)(nil), // 18: brevet.v1.WithdrawInvitationResponse
+	(*Invitation)(nil),                 // 19: brevet.v1.Invitation
+	(*AppendRosterRequest)(nil),        // 20: brevet.v1.AppendRosterRequest
+	(*AppendRosterResponse)(nil),       // 21: brevet.v1.AppendRosterResponse
+	(*SuspendRequest)(nil),             // 22: brevet.v1.SuspendRequest
+	(*SuspendResponse)(nil),            // 23: brevet.v1.SuspendResponse
+	(*ListMachinesRequest)(nil),        // 24: brevet.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),       // 25: brevet.v1.ListMachinesResponse
+	(*CheckRequest)(nil),               // 26: brevet.v1.CheckRequest
+	(*CheckResponse)(nil),              // 27: brevet.v1.CheckResponse
+	(*Decision)(nil),                   // 28: brevet.v1.Decision
+	(*Person)(nil),                     // 29: brevet.v1.Person
+	(*timestamppb.Timestamp)(nil),      // 30: google.protobuf.Timestamp
+	(*Machine)(nil),                    // 31: brevet.v1.Machine
 }
 var file_brevet_v1_admin_proto_depIdxs = []int32{
 	4,  // 0: brevet.v1.PlanCatalogResponse.findings:type_name -> brevet.v1.Finding
-	26, // 1: brevet.v1.ExplainDecisionResponse.decision:type_name -> brevet.v1.Decision
-	27, // 2: brevet.v1.ListPeopleResponse.people:type_name -> brevet.v1.Person
-	28, // 3: brevet.v1.InviteResponse.until:type_name -> google.protobuf.Timestamp
-	17, // 4: brevet.v1.ListInvitationsResponse.invitations:type_name -> brevet.v1.Invitation
-	28, // 5: brevet.v1.Invitation.until:type_name -> google.protobuf.Timestamp
-	27, // 6: brevet.v1.SuspendResponse.person:type_name -> brevet.v1.Person
-	29, // 7: brevet.v1.ListMachinesResponse.machines:type_name -> brevet.v1.Machine
-	4,  // 8: brevet.v1.CheckResponse.findings:type_name -> brevet.v1.Finding
-	28, // 9: brevet.v1.CheckResponse.now:type_name -> google.protobuf.Timestamp
-	0,  // 10: brevet.v1.CatalogService.GetCatalog:input_type -> brevet.v1.GetCatalogRequest
-	2,  // 11: brevet.v1.CatalogService.PlanCatalog:input_type -> brevet.v1.PlanCatalogRequest
-	5,  // 12: brevet.v1.CatalogService.ApplyCatalog:input_type -> brevet.v1.ApplyCatalogRequest
-	7,  // 13: brevet.v1.CatalogService.ExplainDecision:input_type -> brevet.v1.ExplainDecisionRequest
-	9,  // 14: brevet.v1.PeopleService.GetRoster:input_type -> brevet.v1.GetRosterRequest
-	11, // 15: brevet.v1.PeopleService.ListPeople:input_type -> brevet.v1.ListPeopleRequest
-	13, // 16: brevet.v1.PeopleService.Invite:input_type -> brevet.v1.InviteRequest
-	15, // 17: brevet.v1.PeopleService.ListInvitations:input_type -> brevet.v1.ListInvitationsRequest
-	18, // 18: brevet.v1.PeopleService.AppendRoster:input_type -> brevet.v1.AppendRosterRequest
-	20, // 19: brevet.v1.PeopleService.Suspend:input_type -> brevet.v1.SuspendRequest
-	22, // 20: brevet.v1.PeopleService.ListMachines:input_type -> brevet.v1.ListMachinesRequest
-	24, // 21: brevet.v1.SystemService.Check:input_type -> brevet.v1.CheckRequest
-	1,  // 22: brevet.v1.CatalogService.GetCatalog:output_type -> brevet.v1.GetCatalogResponse
-	3,  // 23: brevet.v1.CatalogService.PlanCatalog:output_type -> brevet.v1.PlanCatalogResponse
-	6,  // 24: brevet.v1.CatalogService.ApplyCatalog:output_type -> brevet.v1.ApplyCatalogResponse
-	8,  // 25: brevet.v1.CatalogService.ExplainDecision:output_type -> brevet.v1.ExplainDecisionResponse
-	10, // 26: brevet.v1.PeopleService.GetRoster:output_type -> brevet.v1.GetRosterResponse
-	12, // 27: brevet.v1.PeopleService.ListPeople:output_type -> brevet.v1.ListPeopleResponse
-	14, // 28: brevet.v1.PeopleService.Invite:output_type -> brevet.v1.InviteResponse
-	16, // 29: brevet.v1.PeopleService.ListInvitations:output_type -> brevet.v1.ListInvitationsResponse
-	19, // 30: brevet.v1.PeopleService.AppendRoster:output_type -> brevet.v1.AppendRosterResponse
-	21, // 31: brevet.v1.PeopleService.Suspend:output_type -> brevet.v1.SuspendResponse
-	23, // 32: brevet.v1.PeopleService.ListMachines:output_type -> brevet.v1.ListMachinesResponse
-	25, // 33: brevet.v1.SystemService.Check:output_type -> brevet.v1.CheckResponse
-	22, // [22:34] is the sub-list for method output_type
-	10, // [10:22] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	28, // 1: brevet.v1.ExplainDecisionResponse.decision:type_name -> brevet.v1.Decision
+	29, // 2: brevet.v1.ListPeopleResponse.people:type_name -> brevet.v1.Person
+	30, // 3: brevet.v1.InviteResponse.until:type_name -> google.protobuf.Timestamp
+	19, // 4: brevet.v1.ListInvitationsResponse.invitations:type_name -> brevet.v1.Invitation
+	19, // 5: brevet.v1.WithdrawInvitationResponse.invitation:type_name -> brevet.v1.Invitation
+	30, // 6: brevet.v1.Invitation.until:type_name -> google.protobuf.Timestamp
+	29, // 7: brevet.v1.SuspendResponse.person:type_name -> brevet.v1.Person
+	31, // 8: brevet.v1.ListMachinesResponse.machines:type_name -> brevet.v1.Machine
+	4,  // 9: brevet.v1.CheckResponse.findings:type_name -> brevet.v1.Finding
+	30, // 10: brevet.v1.CheckResponse.now:type_name -> google.protobuf.Timestamp
+	0,  // 11: brevet.v1.CatalogService.GetCatalog:input_type -> brevet.v1.GetCatalogRequest
+	2,  // 12: brevet.v1.CatalogService.PlanCatalog:input_type -> brevet.v1.PlanCatalogRequest
+	5,  // 13: brevet.v1.CatalogService.ApplyCatalog:input_type -> brevet.v1.ApplyCatalogRequest
+	7,  // 14: brevet.v1.CatalogService.ExplainDecision:input_type -> brevet.v1.ExplainDecisionRequest
+	9,  // 15: brevet.v1.PeopleService.GetRoster:input_type -> brevet.v1.GetRosterRequest
+	11, // 16: brevet.v1.PeopleService.ListPeople:input_type -> brevet.v1.ListPeopleRequest
+	13, // 17: brevet.v1.PeopleService.Invite:input_type -> brevet.v1.InviteRequest
+	15, // 18: brevet.v1.PeopleService.ListInvitations:input_type -> brevet.v1.ListInvitationsRequest
+	17, // 19: brevet.v1.PeopleService.WithdrawInvitation:input_type -> brevet.v1.WithdrawInvitationRequest
+	20, // 20: brevet.v1.PeopleService.AppendRoster:input_type -> brevet.v1.AppendRosterRequest
+	22, // 21: brevet.v1.PeopleService.Suspend:input_type -> brevet.v1.SuspendRequest
+	24, // 22: brevet.v1.PeopleService.ListMachines:input_type -> brevet.v1.ListMachinesRequest
+	26, // 23: brevet.v1.SystemService.Check:input_type -> brevet.v1.CheckRequest
+	1,  // 24: brevet.v1.CatalogService.GetCatalog:output_type -> brevet.v1.GetCatalogResponse
+	3,  // 25: brevet.v1.CatalogService.PlanCatalog:output_type -> brevet.v1.PlanCatalogResponse
+	6,  // 26: brevet.v1.CatalogService.ApplyCatalog:output_type -> brevet.v1.ApplyCatalogResponse
+	8,  // 27: brevet.v1.CatalogService.ExplainDecision:output_type -> brevet.v1.ExplainDecisionResponse
+	10, // 28: brevet.v1.PeopleService.GetRoster:output_type -> brevet.v1.GetRosterResponse
+	12, // 29: brevet.v1.PeopleService.ListPeople:output_type -> brevet.v1.ListPeopleResponse
+	14, // 30: brevet.v1.PeopleService.Invite:output_type -> brevet.v1.InviteResponse
+	16, // 31: brevet.v1.PeopleService.ListInvitations:output_type -> brevet.v1.ListInvitationsResponse
+	18, // 32: brevet.v1.PeopleService.WithdrawInvitation:output_type -> brevet.v1.WithdrawInvitationResponse
+	21, // 33: brevet.v1.PeopleService.AppendRoster:output_type -> brevet.v1.AppendRosterResponse
+	23, // 34: brevet.v1.PeopleService.Suspend:output_type -> brevet.v1.SuspendResponse
+	25, // 35: brevet.v1.PeopleService.ListMachines:output_type -> brevet.v1.ListMachinesResponse
+	27, // 36: brevet.v1.SystemService.Check:output_type -> brevet.v1.CheckResponse
+	24, // [24:37] is the sub-list for method output_type
+	11, // [11:24] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_brevet_v1_admin_proto_init() }
@@ -1621,7 +1721,7 @@ func file_brevet_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_brevet_v1_admin_proto_rawDesc), len(file_brevet_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

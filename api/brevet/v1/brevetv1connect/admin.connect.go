@@ -59,6 +59,9 @@ const (
 	// PeopleServiceListInvitationsProcedure is the fully-qualified name of the PeopleService's
 	// ListInvitations RPC.
 	PeopleServiceListInvitationsProcedure = "/brevet.v1.PeopleService/ListInvitations"
+	// PeopleServiceWithdrawInvitationProcedure is the fully-qualified name of the PeopleService's
+	// WithdrawInvitation RPC.
+	PeopleServiceWithdrawInvitationProcedure = "/brevet.v1.PeopleService/WithdrawInvitation"
 	// PeopleServiceAppendRosterProcedure is the fully-qualified name of the PeopleService's
 	// AppendRoster RPC.
 	PeopleServiceAppendRosterProcedure = "/brevet.v1.PeopleService/AppendRoster"
@@ -259,6 +262,8 @@ type PeopleServiceClient interface {
 	Invite(context.Context, *v1.InviteRequest) (*v1.InviteResponse, error)
 	// ListInvitations lists the codes that were answered and wait for an administrator's signature, and the open ones.
 	ListInvitations(context.Context, *v1.ListInvitationsRequest) (*v1.ListInvitationsResponse, error)
+	// WithdrawInvitation ends a one-time code that no signature has made use of: it can no longer be answered or signed for.
+	WithdrawInvitation(context.Context, *v1.WithdrawInvitationRequest) (*v1.WithdrawInvitationResponse, error)
 	// AppendRoster takes in a signed enrol, retire, reinstate, machine or root statement.
 	AppendRoster(context.Context, *v1.AppendRosterRequest) (*v1.AppendRosterResponse, error)
 	// Suspend takes in a signed revocation of a person: every grant and session of theirs ends.
@@ -305,6 +310,12 @@ func NewPeopleServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		withdrawInvitation: connect.NewClient[v1.WithdrawInvitationRequest, v1.WithdrawInvitationResponse](
+			httpClient,
+			baseURL+PeopleServiceWithdrawInvitationProcedure,
+			connect.WithSchema(peopleServiceMethods.ByName("WithdrawInvitation")),
+			connect.WithClientOptions(opts...),
+		),
 		appendRoster: connect.NewClient[v1.AppendRosterRequest, v1.AppendRosterResponse](
 			httpClient,
 			baseURL+PeopleServiceAppendRosterProcedure,
@@ -329,13 +340,14 @@ func NewPeopleServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 
 // peopleServiceClient implements PeopleServiceClient.
 type peopleServiceClient struct {
-	getRoster       *connect.Client[v1.GetRosterRequest, v1.GetRosterResponse]
-	listPeople      *connect.Client[v1.ListPeopleRequest, v1.ListPeopleResponse]
-	invite          *connect.Client[v1.InviteRequest, v1.InviteResponse]
-	listInvitations *connect.Client[v1.ListInvitationsRequest, v1.ListInvitationsResponse]
-	appendRoster    *connect.Client[v1.AppendRosterRequest, v1.AppendRosterResponse]
-	suspend         *connect.Client[v1.SuspendRequest, v1.SuspendResponse]
-	listMachines    *connect.Client[v1.ListMachinesRequest, v1.ListMachinesResponse]
+	getRoster          *connect.Client[v1.GetRosterRequest, v1.GetRosterResponse]
+	listPeople         *connect.Client[v1.ListPeopleRequest, v1.ListPeopleResponse]
+	invite             *connect.Client[v1.InviteRequest, v1.InviteResponse]
+	listInvitations    *connect.Client[v1.ListInvitationsRequest, v1.ListInvitationsResponse]
+	withdrawInvitation *connect.Client[v1.WithdrawInvitationRequest, v1.WithdrawInvitationResponse]
+	appendRoster       *connect.Client[v1.AppendRosterRequest, v1.AppendRosterResponse]
+	suspend            *connect.Client[v1.SuspendRequest, v1.SuspendResponse]
+	listMachines       *connect.Client[v1.ListMachinesRequest, v1.ListMachinesResponse]
 }
 
 // GetRoster calls brevet.v1.PeopleService.GetRoster.
@@ -368,6 +380,15 @@ func (c *peopleServiceClient) Invite(ctx context.Context, req *v1.InviteRequest)
 // ListInvitations calls brevet.v1.PeopleService.ListInvitations.
 func (c *peopleServiceClient) ListInvitations(ctx context.Context, req *v1.ListInvitationsRequest) (*v1.ListInvitationsResponse, error) {
 	response, err := c.listInvitations.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// WithdrawInvitation calls brevet.v1.PeopleService.WithdrawInvitation.
+func (c *peopleServiceClient) WithdrawInvitation(ctx context.Context, req *v1.WithdrawInvitationRequest) (*v1.WithdrawInvitationResponse, error) {
+	response, err := c.withdrawInvitation.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -411,6 +432,8 @@ type PeopleServiceHandler interface {
 	Invite(context.Context, *v1.InviteRequest) (*v1.InviteResponse, error)
 	// ListInvitations lists the codes that were answered and wait for an administrator's signature, and the open ones.
 	ListInvitations(context.Context, *v1.ListInvitationsRequest) (*v1.ListInvitationsResponse, error)
+	// WithdrawInvitation ends a one-time code that no signature has made use of: it can no longer be answered or signed for.
+	WithdrawInvitation(context.Context, *v1.WithdrawInvitationRequest) (*v1.WithdrawInvitationResponse, error)
 	// AppendRoster takes in a signed enrol, retire, reinstate, machine or root statement.
 	AppendRoster(context.Context, *v1.AppendRosterRequest) (*v1.AppendRosterResponse, error)
 	// Suspend takes in a signed revocation of a person: every grant and session of theirs ends.
@@ -453,6 +476,12 @@ func NewPeopleServiceHandler(svc PeopleServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	peopleServiceWithdrawInvitationHandler := connect.NewUnaryHandlerSimple(
+		PeopleServiceWithdrawInvitationProcedure,
+		svc.WithdrawInvitation,
+		connect.WithSchema(peopleServiceMethods.ByName("WithdrawInvitation")),
+		connect.WithHandlerOptions(opts...),
+	)
 	peopleServiceAppendRosterHandler := connect.NewUnaryHandlerSimple(
 		PeopleServiceAppendRosterProcedure,
 		svc.AppendRoster,
@@ -482,6 +511,8 @@ func NewPeopleServiceHandler(svc PeopleServiceHandler, opts ...connect.HandlerOp
 			peopleServiceInviteHandler.ServeHTTP(w, r)
 		case PeopleServiceListInvitationsProcedure:
 			peopleServiceListInvitationsHandler.ServeHTTP(w, r)
+		case PeopleServiceWithdrawInvitationProcedure:
+			peopleServiceWithdrawInvitationHandler.ServeHTTP(w, r)
 		case PeopleServiceAppendRosterProcedure:
 			peopleServiceAppendRosterHandler.ServeHTTP(w, r)
 		case PeopleServiceSuspendProcedure:
@@ -511,6 +542,10 @@ func (UnimplementedPeopleServiceHandler) Invite(context.Context, *v1.InviteReque
 
 func (UnimplementedPeopleServiceHandler) ListInvitations(context.Context, *v1.ListInvitationsRequest) (*v1.ListInvitationsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("brevet.v1.PeopleService.ListInvitations is not implemented"))
+}
+
+func (UnimplementedPeopleServiceHandler) WithdrawInvitation(context.Context, *v1.WithdrawInvitationRequest) (*v1.WithdrawInvitationResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("brevet.v1.PeopleService.WithdrawInvitation is not implemented"))
 }
 
 func (UnimplementedPeopleServiceHandler) AppendRoster(context.Context, *v1.AppendRosterRequest) (*v1.AppendRosterResponse, error) {
