@@ -36,6 +36,7 @@ const (
 // and extra ones, which help lists under "Running Brevet".
 func New(version string, extra ...*cobra.Command) *cobra.Command {
 	a := &app{version: version, getenv: os.Getenv}
+	askedVersion := false
 	root := &cobra.Command{
 		Use:   "brevet",
 		Short: "Privilege for as long as it is needed, on proof",
@@ -45,8 +46,13 @@ as they need it, on proof that they may have it, and takes it back.`,
   brevet request web-root web1 --for 15m --reason "restart nginx"
   brevet ssh root@web1                                 use it
   brevet requests --for-me                             who waits for you`,
-		Args:              noSuchCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if askedVersion {
+				return a.printVersion()
+			}
+			return cmd.Help()
+		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
@@ -54,12 +60,14 @@ as they need it, on proof that they may have it, and takes it back.`,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
 	a.flags(root)
+	root.Flags().BoolVar(&askedVersion, "version", false, "which Brevet this is, as brevet version says it")
 	root.AddGroup(
 		&cobra.Group{ID: groupDaily, Title: "Asking and deciding:"},
 		&cobra.Group{ID: groupLook, Title: "Looking:"},
 		&cobra.Group{ID: groupAdmin, Title: "Administering:"},
 		&cobra.Group{ID: groupSelf, Title: "This machine:"},
 	)
+	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(groupSelf)
 	add(root, groupDaily, a.login(), a.logout(), a.roles(), a.request(), a.requests(), a.approve(), a.deny(), a.cancel(), a.ssh(), a.revoke())
 	add(root, groupLook, a.story(), a.sessions(), a.grants(), a.audit(), a.verify())
@@ -128,6 +136,38 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		message += fmt.Sprintf(". Did you mean %s?", near)
 	}
 	return brevet.Errorf(brevet.Invalid, "%s", message).WithHint("%s --help lists what there is", cmd.CommandPath())
+}
+
+// helpCommand shows the help of a command. Unlike cobra's own it refuses to explain what there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Help about a command",
+		Example: `  brevet help sessions watch`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []cobra.Completion
+			for _, c := range about.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return noSuchCommand(about, rest)
+			}
+			return about.Help()
+		},
+	}
 }
 
 // usage is a mistake in the command line.

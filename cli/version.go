@@ -13,19 +13,21 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Which Brevet this is",
-		Example: `  brevet version
+		Example: `  brevet version             or brevet --version
   brevet version --output json`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
-			return a.printFields(map[string]any{
-				"version": a.version, "commit": commit(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
-			}, func() error {
-				a.say("brevet %s (%s, %s/%s)", a.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-				return nil
-			})
-		},
+		RunE:              func(*cobra.Command, []string) error { return a.printVersion() },
 	}
+}
+
+func (a *app) printVersion() error {
+	return a.printFields(map[string]any{
+		"version": a.version, "commit": commit(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+	}, func() error {
+		a.say("brevet %s (%s, %s/%s)", a.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil
+	})
 }
 
 // commit returns the commit that the binary was built from, as far as the toolchain noted it.
