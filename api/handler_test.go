@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -263,5 +264,31 @@ func TestPanicBeforeTheHandlers(t *testing.T) {
 	status, answer := w.visit(nil).post(brevetv1connect.AuthServiceGetServerProcedure, asJSON, "{}")
 	if status != http.StatusInternalServerError || strings.Contains(answer, "early") || !strings.Contains(w.log.String(), "early") {
 		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// TestNoTimeIsToldAsSuch: a call that its caller gives no time is told that, and not that Brevet failed.
+func TestNoTimeIsToldAsSuch(t *testing.T) {
+	w := newWorld(t, services{request: requestToy{get: func(ctx context.Context, _ *pb.GetRequestRequest) (*pb.GetRequestResponse, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}}, nil)
+	bob := w.signIn("bob", time.Hour)
+	for _, within := range []string{"0", "1"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+w.address+brevetv1connect.RequestServiceGetRequestProcedure, strings.NewReader(`{"id":"req_1"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", asJSON)
+		r.Header.Set("Connect-Timeout-Ms", within)
+		res, err := bob.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || !strings.Contains(string(body), `"deadline_exceeded"`) || !strings.Contains(string(body), "the deadline of the call") {
+			t.Errorf("within %s ms: %d %s, %v", within, res.StatusCode, body, err)
+		}
 	}
 }

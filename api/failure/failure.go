@@ -40,8 +40,12 @@ func Wire(err error) error {
 	if wire, ok := errors.AsType[*connect.Error](err); ok { // from the interceptors before
 		return wire
 	}
+	code := codeOf(err)
 	message, hint := brevet.MessageOf(err)
-	wire := connect.NewError(codeOf(err), errors.New(message))
+	if given, ok := givenUp[code]; ok {
+		message, hint = given.message, given.hint
+	}
+	wire := connect.NewError(code, errors.New(message))
 	if hint == "" {
 		return wire
 	}
@@ -49,6 +53,15 @@ func Wire(err error) error {
 		wire.AddDetail(detail)
 	}
 	return wire
+}
+
+// givenUp is what is said of calls that did not fail, and that their callers did not wait for.
+var givenUp = map[connect.Code]struct{ message, hint string }{
+	connect.CodeCanceled: {"the call was given up before it was answered", "look whether it was done before you try again"},
+	connect.CodeDeadlineExceeded: {
+		"the deadline of the call came before its answer",
+		"look whether it was done, and give the call more time: the header Connect-Timeout-Ms, or grpc-timeout, says how much",
+	},
 }
 
 func codeOf(err error) connect.Code {
