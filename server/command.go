@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +32,7 @@ What it tells of itself goes to standard error. GET /healthz at the API's addres
   brevet server --data /var/lib/brevet`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			outliveReaders()
 			return orderly(cmd.Context(), Run(cmd.Context(), Options{Data: data, Version: version, Log: cmd.ErrOrStderr()}))
 		},
 	}
@@ -49,6 +52,7 @@ network, and goes on when that is away: sessions last until their grant's end, a
   brevet gateway --data brevet-data`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			outliveReaders()
 			return orderly(cmd.Context(), RunGateway(cmd.Context(), Options{Data: data, Version: version, Log: cmd.ErrOrStderr()}))
 		},
 	}
@@ -127,6 +131,10 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 	return brevet.Errorf(brevet.Invalid, "%s is too much: %s", brevet.Quote(args[0]), cmd.UseLine()).WithHint("%s --help", cmd.CommandPath())
 }
+
+// outliveReaders keeps the process alive when whoever reads its standard error has gone. Go would end it
+// by SIGPIPE at the next line of its log, and every session with it; so the line is lost, and nothing else.
+func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 // orderly is the outcome of a process that was asked to end: that it did is no failure.
 func orderly(ctx context.Context, err error) error {
