@@ -69,6 +69,7 @@ type Offer struct {
 	Role          brevet.RoleName
 	Terms         statement.Terms // all of it but the holder, which is the gateway's own; Duration is the longest
 	Needs         string          // "one of sre-leads (alice, dan)" or "nobody"
+	AtOnce        bool            // nobody need agree
 	AsksReason    bool
 	TicketPattern string         // RE2 that the whole ticket must match; empty: none is asked
 	Wait          brevet.Seconds // how long an unanswered request stays open; 0: one hour

@@ -76,6 +76,7 @@ func offer(person brevet.PersonID, r *pb.Role) gateway.Offer {
 			Duration:   brevet.Seconds(r.GetLongestSeconds()),
 		},
 		Needs:         r.GetNeeds(),
+		AtOnce:        r.GetOutcome() == string(brevet.Allow),
 		AsksReason:    r.GetAsksReason(),
 		TicketPattern: r.GetTicketPattern(),
 		Sensitivity:   brevet.Sensitivity(r.GetSensitivity()),

@@ -136,7 +136,10 @@ func TestInterruptedWaitIsTakenUpAgain(t *testing.T) {
 		t.Error("ssh ended with 0 after Ctrl-C")
 	}
 	again := open(t, w, "gw", "echo in")
-	again.sees("is open. Waiting for one of sre-leads")
+	again.sees(" is open; brevet cancel req_")
+	again.sees(" takes it back.")
+	again.sees("web-now gives " + w.Login + " at once: brevet request web-now web1 --for 30m --reason")
+	again.sees("Waiting for one of sre-leads")
 	approve(t, w)
 	again.sees("\nin\r\n")
 	if status := again.ends(); status != 0 {

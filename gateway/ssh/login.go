@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -207,16 +208,19 @@ func proposal(want gateway.Want, offers []gateway.Offer) string {
 	for _, o := range offers {
 		b.WriteString("\n" + describe(want, o))
 	}
-	o := offers[0]
-	b.WriteString("\nWithout a terminal: brevet request " + string(o.Role) + " " + string(want.Target) +
-		" --for " + span(usual(o)) + " --reason …")
+	b.WriteString("\nWithout a terminal: " + command(want, offers[0]))
 	return b.String()
+}
+
+// command is how to ask for what is offered without this dialog.
+func command(want gateway.Want, o gateway.Offer) string {
+	return "brevet request " + string(o.Role) + " " + string(want.Target) + " --for " + span(usual(o)) + " --reason …"
 }
 
 // wait follows a request that is already open, with banners only: that works for clients with
 // and without a terminal.
 func (l *login) wait(want gateway.Want, standing gateway.Standing) (*gossh.Permissions, error) {
-	if err := l.follow(want, standing.Person, standing.Pending, "Brevet: your request "+short(standing.Pending)+" is open. ", l.banner); err != nil {
+	if err := l.follow(want, standing.Person, standing.Pending, waiting(want, standing), l.banner); err != nil {
 		return nil, l.no(want, standing.Person, err)
 	}
 	a, err := l.granted(want)
@@ -224,6 +228,18 @@ func (l *login) wait(want gateway.Want, standing gateway.Standing) (*gossh.Permi
 		return nil, l.no(want, standing.Person, err)
 	}
 	return l.admit(want, a, l.banner)
+}
+
+// waiting says which request is waited for, and the ways out: to take it back, or to ask for a role that gives
+// the same at once.
+func waiting(want gateway.Want, standing gateway.Standing) string {
+	id := short(standing.Pending)
+	text := "Brevet: your request " + id + " is open; brevet cancel " + id + " takes it back.\n"
+	if i := slices.IndexFunc(standing.Offers, func(o gateway.Offer) bool { return o.AtOnce }); i >= 0 {
+		o := standing.Offers[i]
+		text += string(o.Role) + " gives " + want.Login + " at once: " + command(want, o) + ", then connect again.\n"
+	}
+	return text
 }
 
 // granted looks the new grant up.
@@ -279,7 +295,7 @@ func tell(ctx context.Context, first string, progress <-chan string, done <-chan
 			return err
 		case sentence := <-progress:
 			if sentence != last {
-				line, last = first+plain(sentence), sentence
+				line, last = first+capital(plain(sentence)), sentence
 				first = ""
 			}
 		case <-tick.C:

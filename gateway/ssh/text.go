@@ -15,10 +15,18 @@ func sentence(err error) string {
 	message, hint := brevet.MessageOf(err)
 	text := "Brevet: " + plain(message) + "."
 	if hint = plain(hint); hint != "" {
-		first, size := utf8.DecodeRuneInString(hint)
-		text += " " + string(unicode.ToUpper(first)) + hint[size:] + "."
+		text += " " + capital(hint) + "."
 	}
 	return text
+}
+
+// capital begins text with a capital letter.
+func capital(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 // plain takes out of text whatever could act on a terminal. Reasons and names come from people.

@@ -83,7 +83,7 @@ func (p *Plane) AddRole(r brevet.Role, needs string) {
 	}
 	p.roles = append(p.roles, r)
 	p.offers[r.Name] = gateway.Offer{
-		Role: r.Name, Needs: needs, AsksReason: r.Asks.Reason, TicketPattern: r.Asks.Ticket, Wait: r.Limits.Wait,
+		Role: r.Name, Needs: needs, AtOnce: needs == "nobody", AsksReason: r.Asks.Reason, TicketPattern: r.Asks.Ticket, Wait: r.Limits.Wait,
 		Sensitivity: r.Sensitivity, Recorded: r.Recording != brevet.RecordingOff,
 		Terms: statement.Terms{
 			Role: r.Name, RoleDigest: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
