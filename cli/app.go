@@ -122,6 +122,14 @@ func (a *app) print(m proto.Message, people func() error) error {
 	return people()
 }
 
+// printNext prints one message of a stream: a line of JSON, or a document of YAML.
+func (a *app) printNext(m proto.Message) error {
+	if a.format == show.AsYAML {
+		return show.Message(a.out, a.format, m)
+	}
+	return show.MessageLine(a.out, m)
+}
+
 // printFields prints a result that is no message of the API.
 func (a *app) printFields(fields map[string]any, people func() error) error {
 	if a.format == show.AsTable {

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+
+	brevetv1 "github.com/brevet-pim/brevet/api/brevet/v1"
+	"github.com/brevet-pim/brevet/cli/show"
 )
 
 // onTerminal returns what doctor, which marks its lines, shows on a terminal.
@@ -72,5 +75,24 @@ func TestWriteOut(t *testing.T) {
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// TestStreams: each message of a stream is a line of JSON or a document of YAML.
+func TestStreams(t *testing.T) {
+	for format, want := range map[show.Format]string{
+		show.AsJSON: `{"index":"1","kind":"request"}` + "\n" + `{"index":"2","kind":"approval"}` + "\n",
+		show.AsYAML: "---\nindex: \"1\"\nkind: request\n---\nindex: \"2\"\nkind: approval\n",
+	} {
+		var b bytes.Buffer
+		a := &app{out: &b, format: format}
+		for _, e := range []*brevetv1.Event{{Index: 1, Kind: "request"}, {Index: 2, Kind: "approval"}} {
+			if err := a.sayEvent(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b.String() != want {
+			t.Errorf("%s: got %s", format, b.String())
+		}
 	}
 }

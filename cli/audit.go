@@ -209,7 +209,7 @@ func (a *app) tailEvents(ctx context.Context, s *session, from int64) error {
 
 func (a *app) sayEvent(e *brevetv1.Event) error {
 	if a.format != show.AsTable {
-		return show.MessageLine(a.out, e)
+		return a.printNext(e)
 	}
 	a.say("%s  %s  %s  %s", a.clock().Moment(when(e.GetAt())), e.GetKind(), orNone(e.GetActor()), eventText(e))
 	return nil

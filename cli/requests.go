@@ -126,7 +126,7 @@ func (a *app) watchRequests(ctx context.Context, s *session, query *brevetv1.Lis
 			}
 			seen[r.GetId()] = true
 			if a.format != show.AsTable {
-				if err := show.MessageLine(a.out, r); err != nil {
+				if err := a.printNext(r); err != nil {
 					return err
 				}
 				continue

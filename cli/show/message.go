@@ -80,7 +80,7 @@ func withEmptyLists(object []byte, m proto.Message) []byte {
 	return object
 }
 
-// MessageLine prints m as JSON on one line, for streams.
+// MessageLine prints m as JSON on one line, for streams. In YAML each message of one is a document of its own: Message.
 func MessageLine(w io.Writer, m proto.Message) error {
 	b, err := protojson.Marshal(m)
 	if err != nil {
