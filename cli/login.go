@@ -236,7 +236,7 @@ func (a *app) logout() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			told := a.signOut(cmd.Context(), h)
+			had, told := a.signOut(cmd.Context(), h)
 			if err := h.ForgetSignIn(); err != nil {
 				return err
 			}
@@ -245,6 +245,7 @@ func (a *app) logout() *cobra.Command {
 					return err
 				}
 			}
+			a.tellSignedOut(h, had, told == nil, forget)
 			return told
 		},
 	}
@@ -253,16 +254,34 @@ func (a *app) logout() *cobra.Command {
 }
 
 // signOut tells the server, if there is something to tell: nobody signs in to sign out.
-func (a *app) signOut(ctx context.Context, h *home.Home) error {
+func (a *app) signOut(ctx context.Context, h *home.Home) (had bool, err error) {
 	kept, err := h.SignIn()
 	if err != nil {
-		return nil
+		return false, nil
 	}
 	s, err := a.connect()
 	if err != nil {
-		return err
+		return true, err
 	}
 	s.server = kept.Server
 	_, err = s.auth.SignOut(ctx, &brevetv1.SignOutRequest{})
-	return err
+	return true, err
+}
+
+// tellSignedOut says what was done, and what the next command will do: being signed out keeps nobody out who has
+// the key.
+func (a *app) tellSignedOut(h *home.Home, had, told, forgot bool) {
+	switch {
+	case !had:
+		a.tell("You were not signed in.")
+	case told:
+		a.tell("Signed out: the token is revoked and forgotten.")
+	default:
+		a.tell("The token is forgotten here. The server could not be told, so there it is good until its end.")
+	}
+	if forgot {
+		a.tell("The server, the root and which key is yours are forgotten; the keys stay. To come back: brevet login CODE")
+	} else if _, err := h.Profile(); err == nil {
+		a.tell("The next command signs in again, with your key.")
+	}
 }

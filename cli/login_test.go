@@ -101,6 +101,25 @@ func TestLoginWithASlip(t *testing.T) {
 	run(t, "", "login", "-").want(t, statusUsage, "there is nobody to answer")
 }
 
+// TestLogout: whoever signs out learns what that did, and that their key still opens.
+func TestLogout(t *testing.T) {
+	w := newWorld(t)
+	again := "The next command signs in again, with your key."
+	run(t, "", "whoami").want(t, 0)
+	run(t, "", "logout").want(t, 0, "Signed out: the token is revoked and forgotten.", again)
+	if !w.signedOut {
+		t.Error("the server was not told")
+	}
+	run(t, "", "logout").want(t, 0, "You were not signed in.", again)
+	run(t, "", "whoami").want(t, 0)
+	w.token = enrol.NewToken() // the server refuses the one that is kept, and the key is gone
+	if err := os.Remove(w.key); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "logout").want(t, statusNotFound, "The token is forgotten here. The server could not be told", again)
+	run(t, "", "logout", "--forget").want(t, 0, "You were not signed in.", "To come back: brevet login CODE")
+}
+
 // answerInvitation is what the server makes of an answer.
 func (w *world) answerInvitation(m *brevetv1.AnswerInvitationRequest) *brevetv1.AnswerInvitationResponse {
 	w.answers = append(w.answers, m)

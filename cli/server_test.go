@@ -69,6 +69,14 @@ func (p authPart) AnswerInvitation(_ context.Context, m *brevetv1.AnswerInvitati
 	return say(p.world, p.answerInvitation(m))
 }
 
+func (p authPart) SignOut(ctx context.Context, _ *brevetv1.SignOutRequest) (*brevetv1.SignOutResponse, error) {
+	if err := p.known(ctx); err != nil {
+		return nil, err
+	}
+	p.signedOut = true
+	return say(p.world, &brevetv1.SignOutResponse{})
+}
+
 func (p authPart) WhoAmI(ctx context.Context, _ *brevetv1.WhoAmIRequest) (*brevetv1.WhoAmIResponse, error) {
 	if err := p.known(ctx); err != nil {
 		return nil, err

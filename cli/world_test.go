@@ -57,9 +57,10 @@ type world struct {
 	applied []*brevetv1.ApplyCatalogRequest
 	roles   []*brevetv1.Role
 	// What was handed in for the roster.
-	appended [][]byte
-	invited  enrol.Code
-	answers  []*brevetv1.AnswerInvitationRequest
+	appended  [][]byte
+	invited   enrol.Code
+	signedOut bool
+	answers   []*brevetv1.AnswerInvitationRequest
 
 	authority *x509.Certificate
 	address   string
