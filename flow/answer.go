@@ -52,6 +52,9 @@ func (s *Spine) Approve(ctx context.Context, by brevet.Caller, raw []byte) (Requ
 		return RequestView{}, err
 	}
 	v = s.view() // which now has the request and the answers before this one
+	if err := s.inTime(ctx, v, ev); err != nil {
+		return RequestView{}, err
+	}
 	counted, err := v.CheckApproval(ev.Evidence, envelope, v.size, v.now, s.Memory)
 	if err == nil {
 		err = s.agree(ctx, by, r, raw, counted)
@@ -111,6 +114,8 @@ func unanswerable(id statement.ID) error {
 func notOpen(r brevet.Request) error {
 	err := brevet.Errorf(brevet.Conflict, "%s is %s already", r.ID, r.State)
 	switch {
+	case r.State == brevet.Lapsed:
+		return brevet.Errorf(brevet.Conflict, "%s has lapsed: it was not answered in time", r.ID).WithHint("%s", r.Why)
 	case r.State == brevet.Granted:
 		return err.WithHint("end the grant instead: brevet revoke %s", r.ID.Grant())
 	case r.Why != "":

@@ -147,15 +147,6 @@ func (s *Spine) claim(ctx context.Context, by brevet.Caller, said statement.Requ
 
 // requestOf is the row of a request that was weighed.
 func requestOf(envelope statement.Envelope, said statement.Request, claimed policy.Claimed, w *proof.Weighed) brevet.Request {
-	at := time.UnixMicro(said.At).UTC()
-	wait := w.Role.Limits.Wait.Duration()
-	if wait <= 0 {
-		wait = defaultWait
-	}
-	deadline := at.Add(wait)
-	if until := time.UnixMicro(said.Until).UTC(); until.Before(deadline) {
-		deadline = until
-	}
 	return brevet.Request{
 		ID:        envelope.RequestID(said),
 		Statement: string(envelope.ID()),
@@ -170,8 +161,8 @@ func requestOf(envelope statement.Envelope, said statement.Request, claimed poli
 		Holder:    said.Holder.Machine,
 		Via:       said.Via,
 		Key:       w.Key.Fingerprint,
-		At:        at,
-		Deadline:  deadline,
+		At:        time.UnixMicro(said.At).UTC(),
+		Deadline:  deadlineOf(said, w.Role),
 		Claimed:   proof.ClaimsOf(claimed),
 		Decision:  w.Decision,
 		Version:   1,

@@ -80,11 +80,7 @@ func (s *Spine) lookForDue(ctx context.Context) {
 
 // lapse ends a request that nobody answered, or the issuer did not give, in time.
 func (s *Spine) lapse(ctx context.Context, r brevet.Request) error {
-	why := "nobody answered by "
-	if r.State == brevet.Ready {
-		why = "everybody had agreed, and the issuer had not given it by "
-	}
-	why += r.Deadline.UTC().Format("15:04 MST")
+	why := whyLapsed(r)
 	event := s.onRequest(s.event("request.lapsed", string(r.ID), s.self(), why), r)
 	_, err := s.Store.Change(ctx, func(t *store.Tx) ([]brevet.Event, error) {
 		now, err := t.Request(r.ID)
