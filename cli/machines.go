@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,20 @@ type MachineFile struct {
 	Keys      []statement.MachineKey `json:"keys"`
 	Targets   brevet.Selector        `json:"targets"`
 	Addresses []string               `json:"addresses"`
+}
+
+// Describe says in lines what would be signed of the machine: those that it shows itself can be compared with
+// those that the administrator is shown.
+func (m MachineFile) Describe() ([]string, error) {
+	lines := []string{fmt.Sprintf("%s %s, for targets %s, connecting from %s, with the keys", m.Use, m.Name, describeTargets(m.Targets), strings.Join(m.Addresses, ", "))}
+	for _, k := range m.Keys {
+		fingerprint, err := statement.Fingerprint(k.Key)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, fmt.Sprintf("  %-10s %s", k.Use, fingerprint))
+	}
+	return lines, nil
 }
 
 func (a *app) machines() *cobra.Command {
@@ -133,15 +149,25 @@ func (a *app) addMachine(ctx context.Context, path string, yes bool) error {
 	if err != nil {
 		return err
 	}
-	a.tell("gateway %s, for targets %s, connecting from %s, with the keys", m.Name, describeTargets(m.Targets), strings.Join(m.Addresses, ", "))
-	for _, k := range m.Keys {
-		fingerprint, err := statement.Fingerprint(k.Key)
-		if err != nil {
-			return err
-		}
-		a.tell("  %-10s %s", k.Use, fingerprint)
+	lines, err := m.Describe()
+	if err != nil {
+		return err
 	}
-	return a.signMachine(ctx, s, state, m, yes)
+	for _, line := range lines {
+		a.tell("%s", line)
+	}
+	wanted := m.next(state)
+	if there, ok := state.Roster.Machine(m.Name, latest); ok && sameMachine(there, wanted) {
+		a.tell("%s is in the roster already, with these keys and targets: nothing was signed.", m.Name)
+		return nil
+	}
+	return a.signRoster(ctx, s, state, wanted, yes)
+}
+
+// sameMachine reports whether two statements say the same of a machine.
+func sameMachine(a, b statement.Machine) bool {
+	return a.Use == b.Use && slices.Equal(a.Keys, b.Keys) && a.Targets.Kind == b.Targets.Kind && maps.Equal(a.Targets.Labels, b.Targets.Labels) &&
+		slices.Equal(a.Targets.Names, b.Targets.Names) && slices.Equal(a.Addresses, b.Addresses)
 }
 
 func describeTargets(s brevet.Selector) string {
@@ -159,7 +185,8 @@ func describeTargets(s brevet.Selector) string {
 	return "of kind " + string(s.Kind) + ": " + strings.Join(words, ", ")
 }
 
-func (a *app) signMachine(ctx context.Context, s *session, state *proof.State, m MachineFile, yes bool) error {
+// next is the machine's statement in the next place of the roster.
+func (m MachineFile) next(state *proof.State) statement.Machine {
 	now := time.Now()
 	if m.Targets.Labels == nil {
 		m.Targets.Labels = map[string]string{}
@@ -175,10 +202,10 @@ func (a *app) signMachine(ctx context.Context, s *session, state *proof.State, m
 	}
 	slices.Sort(m.Targets.Names)
 	slices.Sort(m.Addresses)
-	return a.signRoster(ctx, s, state, statement.Machine{
+	return statement.Machine{
 		Header: statement.NewHeader(state.Roster.Org(), now, now.Add(signingLife)), Link: next(state),
 		Name: m.Name, Use: m.Use, Keys: m.Keys, Targets: m.Targets, Addresses: m.Addresses,
-	}, yes)
+	}
 }
 
 func (a *app) machinesRemove() *cobra.Command {
@@ -202,7 +229,7 @@ func (a *app) machinesRemove() *cobra.Command {
 				return brevet.Errorf(brevet.Refused, "%s is the %s: without it nothing works", m.Name, m.Use)
 			}
 			a.tell("gateway %s is no longer ours: grants through it are over, and nothing new is given", m.Name)
-			return a.signMachine(ctx, s, state, MachineFile{Name: m.Name, Use: m.Use}, yes)
+			return a.signRoster(ctx, s, state, MachineFile{Name: m.Name, Use: m.Use}.next(state), yes)
 		}),
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +73,11 @@ func (f *nodeFlags) run(_ context.Context, out io.Writer) error {
 	if err := f.claim(); err != nil {
 		return err
 	}
-	file, err := f.make(c)
+	machine, err := f.make(c)
+	if err != nil {
+		return err
+	}
+	file, lines, err := f.write(machine)
 	if err != nil {
 		return err
 	}
@@ -80,7 +85,7 @@ func (f *nodeFlags) run(_ context.Context, out io.Writer) error {
 	if err := seal.CreateFile(filepath.Join(f.data, config.NodeName), text); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s is ready in %s\n\nNext:\n", f.name, f.data)
+	fmt.Fprintf(out, "%s is ready in %s\n\n%s\n\nNext:\n", f.name, f.data, strings.Join(lines, "\n"))
 	fmt.Fprintf(out, "  %-45s an administrator signs that it is ours\n", "brevet machines add "+file)
 	fmt.Fprintf(out, "  %-45s run it\n", "brevet gateway --data "+f.data)
 	return nil
@@ -134,19 +139,19 @@ func (f *nodeFlags) claim() error {
 	return os.Chmod(f.data, 0o700)
 }
 
-// make makes the keys, and the file that an administrator signs.
-func (f *nodeFlags) make(c config.Node) (file string, err error) {
+// make makes the keys, and what the machine says of itself.
+func (f *nodeFlags) make(c config.Node) (cli.MachineFile, error) {
 	key := filepath.Join(f.data, config.DefaultSealKey)
 	if _, err := seal.CreateKey(key); err != nil {
-		return "", err
+		return cli.MachineFile{}, err
 	}
 	v, _, err := openVault(f.data, key)
 	if err != nil {
-		return "", err
+		return cli.MachineFile{}, err
 	}
 	keys, err := newNodeKeys(v)
 	if err != nil {
-		return "", err
+		return cli.MachineFile{}, err
 	}
 	machine := cli.MachineFile{
 		Name: brevet.MachineID(c.Name), Use: statement.MachineGateway,
@@ -156,17 +161,23 @@ func (f *nodeFlags) make(c config.Node) (file string, err error) {
 		machine.Targets.Names = append(machine.Targets.Names, brevet.TargetID(t))
 	}
 	if machine.Keys, err = keys.roster(); err != nil {
-		return "", err
+		return cli.MachineFile{}, err
 	}
 	if machine.Addresses == nil {
-		if machine.Addresses, err = ownRanges(); err != nil {
-			return "", err
-		}
+		machine.Addresses, err = ownRanges()
+	}
+	return machine, err
+}
+
+// write writes the file that an administrator signs, and says in lines what they will see of it.
+func (f *nodeFlags) write(machine cli.MachineFile) (file string, lines []string, err error) {
+	if lines, err = machine.Describe(); err != nil {
+		return "", nil, err
 	}
 	b, err := json.MarshalIndent(machine, "", "  ")
 	if err != nil {
-		return "", fmt.Errorf("write what an administrator signs: %w", err)
+		return "", nil, fmt.Errorf("write what an administrator signs: %w", err)
 	}
-	file = filepath.Join(f.data, c.Name+".machine.json")
-	return file, seal.CreateFile(file, append(b, '\n'))
+	file = filepath.Join(f.data, f.name+".machine.json")
+	return file, lines, seal.CreateFile(file, append(b, '\n'))
 }
