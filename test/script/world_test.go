@@ -59,6 +59,11 @@ func setUp(t *testing.T, env *testscript.Env, database string) error {
 		return err
 	}
 	env.Setenv("SSH_SK_PROVIDER", provider)
+	docs, err := filepath.Abs("../../docs")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DOCS", docs)
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each command would sleep for a second at its end
 	env.Setenv("LOGIN", me.Username)
 	env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))
