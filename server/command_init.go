@@ -69,6 +69,9 @@ func (f *initFlags) run(ctx context.Context, out io.Writer) error {
 	if err := f.fill(); err != nil {
 		return err
 	}
+	if err := f.checkFounder(); err != nil { // before the first catalog, which would name a file that nobody wrote
+		return err
+	}
 	founding, err := f.founding()
 	if err != nil {
 		return err
@@ -149,6 +152,15 @@ func (f *initFlags) fill() error {
 	var err error
 	f.sealKey, err = filepath.Abs(f.sealKey)
 	return err
+}
+
+func (f *initFlags) checkFounder() error {
+	err := brevet.CheckName("person", f.founder)
+	if err == nil {
+		return nil
+	}
+	message, _ := brevet.MessageOf(err)
+	return brevet.Errorf(brevet.Invalid, "the founder: %s", message).WithHint("name them: --founder alice")
 }
 
 func (f *initFlags) founding() (Founding, error) {
