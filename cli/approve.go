@@ -93,7 +93,11 @@ func (a *app) approveOne(ctx context.Context, typed string, given answer) error 
 		case "a":
 			return a.sendApproval(ctx, s, approval)
 		case "n":
-			if given.duration, err = a.ask(ctx, "For how long? "); err != nil {
+			if err := a.askAgain(ctx, "For how long? ", func(typed string) error {
+				given.duration = typed
+				_, err := given.approval(request, view, s.profile.Person, statement.ID(s.profile.Root))
+				return err
+			}); err != nil {
 				return err
 			}
 		case "d":

@@ -314,7 +314,10 @@ func TestRequestThatLies(t *testing.T) {
 	}
 	run(t, "l\n", "approve", id).want(t, 0, "bob asks web-root on web1: root by ssh", "for 15m", "drill", "Nothing was signed.")
 	run(t, "\n", "approve", id, "--target", "web2").want(t, statusUsage, `target "web2" was not asked for`)
-	run(t, "n\n1h\n", "approve", id).want(t, statusUsage, "1h is more than was asked for (15m)")
+	// A slip is not the end; the third one is.
+	run(t, "n\n1h\n10 min\n10m\nl\n", "approve", id).want(t, 0, "1h is more than was asked for (15m)", "write a number and a unit", "Approve for 10m,", "Nothing was signed.")
+	run(t, "n\n1h\n2h\n3h\n10m\n", "approve", id).want(t, statusUsage, "3h is more than was asked for (15m)")
+	run(t, "n\n1h\n", "approve", id).want(t, statusUsage, "1h is more than was asked for (15m)", "there is nobody to answer")
 	view.Id = "req_" + strings.Repeat("0", 26)
 	run(t, "a\n", "approve", id).want(t, statusRefused, "the server shows another statement under the id")
 }

@@ -40,6 +40,25 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 	}
 }
 
+// tries is how often a question is put to somebody who answers it wrongly.
+const tries = 3
+
+// askAgain puts a question until take has no objection to the answer, so that a slip does not end the command.
+func (a *app) askAgain(ctx context.Context, question string, take func(answer string) error) error {
+	var wrong error
+	for range tries {
+		Report(a.err, wrong)
+		answer, err := a.ask(ctx, question)
+		if err != nil {
+			return err
+		}
+		if wrong = take(answer); wrong == nil {
+			return nil
+		}
+	}
+	return wrong
+}
+
 // confirm asks a yes or no; no is the default.
 func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 	got, err := a.ask(ctx, question+" [y/N] ")
