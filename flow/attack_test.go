@@ -426,7 +426,7 @@ func TestClockSetBackAtStart(t *testing.T) {
 	}
 }
 
-func waitForEvent(t *testing.T, w *world, kind string) {
+func waitForEvent(t testing.TB, w *world, kind string) {
 	t.Helper()
 	for {
 		size := w.store.Size()

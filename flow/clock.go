@@ -63,6 +63,11 @@ func (s *Spine) lookForDue(ctx context.Context) {
 		case brevet.KindOf(err) == brevet.Conflict && err != nil:
 			s.alive.over(id) // another server, or somebody, was faster
 			s.urgent.over(id)
+		case brevet.KindOf(err) == brevet.NotFound && err != nil:
+			for _, g := range s.alive.find(func(g brevet.Grant) bool { return g.ID == id }) {
+				s.mismatch(ctx, g, "is over, and its row is gone", nil) // its gateway ends it to the moment
+			}
+			s.alive.over(id)
 		case err != nil:
 			s.Log.WarnContext(ctx, "a grant that is over has not ended", "grant", id, "error", err)
 		}

@@ -20,12 +20,7 @@ func (s *Spine) Revoke(ctx context.Context, by brevet.Caller, raw []byte, wait t
 	if err != nil {
 		return GrantView{}, err
 	}
-	g, err := s.findGrant(s.Store.Query(ctx), v, by, rev.Subject)
-	if brevet.KindOf(err) == brevet.Unavailable { // the database is away: what is in memory will do
-		for _, known := range s.alive.find(func(g brevet.Grant) bool { return string(g.ID) == rev.Subject }) {
-			g, err = known, nil
-		}
-	}
+	g, err := s.grantToEnd(ctx, v, by, rev.Subject)
 	if err != nil {
 		return GrantView{}, err
 	}
@@ -42,17 +37,35 @@ func (s *Spine) Revoke(ctx context.Context, by brevet.Caller, raw []byte, wait t
 		end.reason = fmt.Sprintf("%s revoked it", by.Person)
 	}
 	said := s.onGrant(s.revocationEvent(rev, by, raw, fmt.Sprintf("%s revoked %s of %s", by.Person, g.ID, g.Person)), g)
-	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling) // whoever asks may leave; what they asked is done
-	defer cancel()
-	err = s.end(writing, g.ID, end, said)
-	if brevet.KindOf(err) == brevet.Unavailable {
-		return GrantView{}, s.endUnwritten(ctx, raw, end, []brevet.Event{said}, err, g)
-	}
+	away := taking{raw, end, []brevet.Event{said}, []brevet.Grant{g}}
+	err = s.takeAway(ctx, away, func(ctx context.Context) error { return s.end(ctx, g.ID, end, said) })
 	if err != nil {
 		return GrantView{}, err
 	}
-	s.takeBack(ctx, raw)
 	return s.ended(ctx, g, wait)
+}
+
+// grantToEnd finds a grant that the caller wants to end. Of one that this server knows to be live, memory
+// says what it is: the database may be away, or slow, or somebody may have changed its row.
+func (s *Spine) grantToEnd(ctx context.Context, v view, by brevet.Caller, id string) (brevet.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, hurry)
+	defer cancel()
+	g, err := s.findGrant(s.Store.Query(ctx), v, by, id)
+	for _, known := range s.alive.find(func(g brevet.Grant) bool { return string(g.ID) == id }) {
+		if brevet.KindOf(err) == brevet.NotFound && known.Person != by.Person && v.may(by, onGrant(brevet.ActRevoke, known)) != nil {
+			break // it is hidden from them
+		}
+		return known, nil
+	}
+	return g, inTime(ctx, err)
+}
+
+// inTime says of an error, if it is that a short time is over, that the database does not answer.
+func inTime(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return brevet.Errorf(brevet.Unavailable, "the database does not answer").Because(err).WithHint("try again; if it goes on, the server's log and brevet doctor say why")
+	}
+	return err
 }
 
 // ended waits until nothing is left of the grant, for as long as the caller would, and tells how it stands.
@@ -96,11 +109,22 @@ func (s *Spine) end(ctx context.Context, id brevet.GrantID, e ending, because ..
 	})
 	fault.Point("flow.ending")
 	if err == nil {
-		s.alive.over(id)
-		s.urgent.over(id)
-		s.Hub.Wake(g.Holder)
+		s.noted(ctx, g)
 	}
 	return err
+}
+
+// noted sees to it that the gateway of a grant that ends hears of it: the one that its row names, and the
+// one that it was given to, should somebody have changed the row.
+func (s *Spine) noted(ctx context.Context, g brevet.Grant) {
+	s.urgent.over(g.ID)
+	for _, known := range s.alive.find(func(k brevet.Grant) bool { return k.ID == g.ID && k.Holder != g.Holder }) {
+		s.urgent.add(known, ending{reason: g.EndReason}, nil)
+		s.Hub.Wake(known.Holder)
+		s.mismatch(ctx, g, fmt.Sprintf("is with %s, and its row says %s", known.Holder, g.Holder), nil)
+	}
+	s.alive.over(g.ID)
+	s.Hub.Wake(g.Holder)
 }
 
 // endIn writes that a grant ends: from now on nobody gets in by it, and its gateway is owed the order.
@@ -152,6 +176,10 @@ func (s *Spine) Confirm(ctx context.Context, by brevet.Caller, c Closed) error {
 		return nil
 	}
 	g, err := s.Store.Query(ctx).Grant(c.Grant)
+	if brevet.KindOf(err) == brevet.NotFound || err == nil && (g.Holder != by.Machine || g.State == brevet.Ended) {
+		s.urgent.carriedOut(c.Grant, by.Machine) // what its row says can't keep that
+		s.alive.over(c.Grant)
+	}
 	if brevet.KindOf(err) == brevet.NotFound || err == nil && g.Holder != by.Machine {
 		return hidden("grant", string(c.Grant))
 	}

@@ -104,14 +104,21 @@ func (s *Spine) discredited(ctx context.Context, g brevet.Grant, cause error) {
 			return
 		}
 	}
+	message, _ := brevet.MessageOf(cause)
+	s.mismatch(ctx, g, "is live by its row, and cannot be proven: "+message, cause)
+}
+
+// mismatch tells, once, of a grant whose row does not agree with what was signed and logged.
+func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, what string, cause error) {
 	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: "log.mismatch", Grant: g.ID, Limit: 1})
 	if err == nil && len(told) > 0 {
 		return // each try to get in would tell it again
 	}
-	message, _ := brevet.MessageOf(cause)
-	event := s.onGrant(s.failure("log.mismatch", "", s.self(), string(g.ID)+" is live by its row, and cannot be proven: "+message), g)
+	event := s.onGrant(s.failure("log.mismatch", "", s.self(), string(g.ID)+" "+what), g)
 	event.Subject = string(event.ID)
-	event.Detail = map[string]any{"error": cause.Error()}
+	if cause != nil {
+		event.Detail = map[string]any{"error": cause.Error()}
+	}
 	s.tell(ctx, event)
 }
 

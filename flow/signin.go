@@ -93,16 +93,18 @@ func (s *Spine) readToken(ctx context.Context, digest string) (store.Token, erro
 		return token, nil
 	}
 	ended := s.signedIn.endings()
-	token, err := s.Store.Query(ctx).Token(digest)
+	reading, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	token, err := s.Store.Query(reading).Token(digest)
 	switch {
 	case err == nil && token.RevokedAt.IsZero():
 		s.signedIn.seen(token, ended)
-	case brevet.KindOf(err) == brevet.Unavailable: // taking away must be possible all the same
+	case brevet.KindOf(err) == brevet.Unavailable || reading.Err() != nil: // taking away must be possible all the same
 		if token, known := s.signedIn.within(digest, lately); known {
 			return token, nil
 		}
 	}
-	return token, err
+	return token, inTime(reading, err)
 }
 
 // signedIn remembers tokens that nobody had ended when they were read: for a moment, so that who makes
@@ -124,6 +126,8 @@ const (
 	justNow = time.Second
 	// lately is for how long a token that was good is good while the database does not answer.
 	lately = 5 * time.Minute
+	// readWithin is how long the database may take for a token.
+	readWithin = 5 * time.Second
 	// mostSeen bounds how many tokens are remembered.
 	mostSeen = 10000
 )

@@ -4,8 +4,10 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/brevet-pim/brevet"
+	"github.com/brevet-pim/brevet/store"
 )
 
 // urgent are grants that were ended while the database could not write it down. Taking away does
@@ -58,29 +60,94 @@ func (u *urgent) of(machine brevet.MachineID) []Order {
 	return orders
 }
 
-// endUnwritten ends grants by issuer and gateways alone, since the database does not answer, and
-// returns the error that says so. What was said goes into the log with the end of each.
-func (s *Spine) endUnwritten(ctx context.Context, raw []byte, end ending, said []brevet.Event, cause error, grants ...brevet.Grant) error {
-	s.takeBack(ctx, raw)
-	for _, g := range grants {
-		s.urgent.add(g, end, said)
-		s.Hub.Wake(g.Holder)
+// carriedOut forgets a grant of which its gateway says that nothing is left.
+func (u *urgent) carriedOut(id brevet.GrantID, by brevet.MachineID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.grants[id].holder == by {
+		delete(u.grants, id)
 	}
-	s.Log.ErrorContext(ctx, "grants were ended without the database", "grants", len(grants), "reason", end.reason, "error", cause)
-	return brevet.Errorf(brevet.Unavailable, "the gateways end it now, and the issuer knows; but the database does not answer, so it is not written down").Because(cause).
-		WithHint("look, and do it again if need be, as soon as the database answers")
 }
 
-// writeUrgent writes down what was ended without the database, if that has come back.
+// hurry is how long the database may take when something is to end, before issuer and gateways do it alone.
+const hurry = 2 * time.Second
+
+// taking is what somebody takes away.
+type taking struct {
+	raw    []byte // the signed revocation
+	end    ending
+	said   []brevet.Event // what led to it
+	grants []brevet.Grant // that it ends
+}
+
+// takeAway writes that grants end, and has them end whatever becomes of that: if the database does not take
+// it, or takes long, issuer and gateways end them first. Whoever asks may leave meanwhile.
+func (s *Spine) takeAway(ctx context.Context, t taking, write func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), telling)
+	defer cancel()
+	late := time.AfterFunc(hurry, func() { s.endNow(ctx, t) })
+	defer late.Stop()
+	err := write(ctx)
+	if err == nil {
+		s.takeBack(ctx, t.raw)
+		return nil
+	}
+	live := s.stillLive(ctx, t.grants, err)
+	if len(live) == 0 && brevet.KindOf(err) != brevet.Unavailable {
+		return err
+	}
+	if len(live) > 0 {
+		t.grants = live
+	}
+	s.endNow(ctx, t)
+	s.Log.ErrorContext(ctx, "grants were ended without the database", "grants", len(t.grants), "reason", t.end.reason, "error", err)
+	return brevet.Errorf(brevet.Unavailable, "the gateways end it now, and the issuer knows; but it could not be written into the database").Because(err).
+		WithHint("look with brevet grants, and do it again if need be, once the database takes it; the server's log and brevet doctor say why")
+}
+
+// stillLive returns those of the grants that are live for all that was said in the log, so that their end,
+// which could not be written for that reason, must come all the same. Where the rows say something else,
+// somebody has changed them, which is told.
+func (s *Spine) stillLive(ctx context.Context, grants []brevet.Grant, cause error) (live []brevet.Grant) {
+	for _, g := range grants {
+		if len(s.alive.find(func(k brevet.Grant) bool { return k.ID == g.ID })) == 0 {
+			continue
+		}
+		reading, cancel := context.WithTimeout(ctx, hurry)
+		ended, err := s.Store.Query(reading).Search(store.Filter{Kind: "grant.ending", Grant: g.ID, Limit: 1})
+		cancel()
+		if err == nil && len(ended) > 0 {
+			continue // somebody was faster
+		}
+		live = append(live, g)
+		if kind := brevet.KindOf(cause); kind == brevet.Conflict || kind == brevet.NotFound {
+			message, _ := brevet.MessageOf(cause)
+			s.mismatch(ctx, g, "is live, and its row does not let it end: "+message, cause)
+		}
+	}
+	return live
+}
+
+// endNow ends grants by issuer and gateways alone.
+func (s *Spine) endNow(ctx context.Context, t taking) {
+	for _, g := range t.grants {
+		s.urgent.add(g, t.end, t.said)
+		s.Hub.Wake(g.Holder)
+	}
+	s.takeBack(ctx, t.raw)
+}
+
+// writeUrgent writes down what was ended without the database, if that takes it now. What its row does not let
+// end stays until the gateway has confirmed.
 func (s *Spine) writeUrgent(ctx context.Context) {
 	for id, u := range s.urgent.all() {
-		switch err := s.end(ctx, id, u.end, u.said...); brevet.KindOf(err) {
-		case brevet.Conflict, brevet.NotFound: // written meanwhile, or tidied away
-			s.urgent.over(id)
-		default:
-			if err != nil {
-				return // nor would the others be
-			}
+		err := s.end(ctx, id, u.end, u.said...)
+		if brevet.KindOf(err) != brevet.Conflict || err == nil {
+			continue
+		}
+		ended, err := s.Store.Query(ctx).Search(store.Filter{Kind: "grant.ending", Grant: id, Limit: 1})
+		if err == nil && len(ended) > 0 {
+			s.urgent.over(id) // written meanwhile
 		}
 	}
 }
