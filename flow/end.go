@@ -57,11 +57,11 @@ func (s *Spine) grantToEnd(ctx context.Context, v view, by brevet.Caller, id str
 		}
 		return known, nil
 	}
-	return g, inTime(ctx, err)
+	return g, orAway(ctx, err)
 }
 
-// inTime says of an error, if it is that a short time is over, that the database does not answer.
-func inTime(ctx context.Context, err error) error {
+// orAway says of an error that the database does not answer, if that is since a short time is over.
+func orAway(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return brevet.Errorf(brevet.Unavailable, "the database does not answer").Because(err).WithHint("try again; if it goes on, the server's log and brevet doctor say why")
 	}

@@ -104,7 +104,7 @@ func (s *Spine) readToken(ctx context.Context, digest string) (store.Token, erro
 			return token, nil
 		}
 	}
-	return token, inTime(reading, err)
+	return token, orAway(reading, err)
 }
 
 // signedIn remembers tokens that nobody had ended when they were read: for a moment, so that who makes
