@@ -175,6 +175,8 @@ var (
 	errStopping = brevet.Errorf(brevet.Unavailable, "the issuer is stopping").WithHint("try again in a moment")
 	errState    = brevet.Errorf(brevet.Unavailable, "the issuer's own database does not answer; nothing was signed").
 			WithHint("try again; if it goes on, the server's log says why")
+	errDamaged = brevet.Errorf(brevet.Unavailable, "the issuer's own database is damaged; nothing was signed").
+			WithHint("stop the server, and put its whole data folder back from the backup")
 )
 
 // failed turns an error of the database into one that says so.
@@ -184,6 +186,9 @@ func failed(err error) error {
 	}
 	if _, ok := errors.AsType[*brevet.Error](err); ok {
 		return err
+	}
+	if sqlite.Damaged(err) {
+		return errDamaged.Because(err)
 	}
 	return errState.Because(err)
 }

@@ -31,6 +31,21 @@ func check(t *testing.T, dir string) (said string, err error) {
 	return "", nil
 }
 
+// spoilPages overwrites all of a database but its first page, as a disk that fails may.
+func spoilPages(t *testing.T, dir string) {
+	path := filepath.Join(dir, "brevet.db")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 4096; i < len(b); i++ {
+		b[i] = 0xff
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What is lost comes from the backup: no hint leads to brevet init, which would refuse the folder.
 func TestLostFiles(t *testing.T) {
 	remove := func(name string) func(*testing.T, string) {
@@ -57,6 +72,8 @@ func TestLostFiles(t *testing.T) {
 		{"another sealing key", put("seal.key", strings.Repeat("ab", 32)+"\n"), "is not the one", true},
 		{"no database", remove("brevet.db"), "brevet.db is missing", false},
 		{"an empty database", put("brevet.db", ""), "the database has no organisation", false},
+		{"a database that is none", put("brevet.db", strings.Repeat("no pages ", 1000)), "the database is damaged", false},
+		{"a database with spoiled pages", spoilPages, "the database is damaged", false},
 		{"no issuer", remove("issuer"), "no issuer", false},
 		{"no key of the log", remove("log.key"), "log.key is missing", false},
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Open opens the file that the URL names, with the driver's parameters in it, so that each
@@ -28,6 +29,16 @@ func Open(url string) (*sql.DB, error) {
 	}
 	defer plain.Close()
 	return sql.OpenDB(&connector{driver: plain.Driver(), url: url}), nil
+}
+
+// Damaged reports whether err says that the file is not as SQLite wrote it.
+func Damaged(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	class := e.Code() & 0xff // of the extended code
+	return class == sqlite3.SQLITE_CORRUPT || class == sqlite3.SQLITE_NOTADB
 }
 
 type connector struct {

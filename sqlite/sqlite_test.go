@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -69,5 +71,29 @@ func TestPreparedStatements(t *testing.T) {
 	var got int
 	if err := db.QueryRowContext(t.Context(), query, 4).Scan(&got); err != nil || got != 4 {
 		t.Errorf("read %d, %v", got, err)
+	}
+}
+
+// TestDamaged tells a file that is spoiled from a statement that is wrong.
+func TestDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("no pages "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path, query string
+		want        bool
+	}{
+		{path, "select count(*) from sqlite_master", true},
+		{filepath.Join(t.TempDir(), "y.db"), "select nonsense", false},
+	} {
+		db, err := Open("file:" + tt.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.ExecContext(t.Context(), tt.query); err == nil || Damaged(err) != tt.want {
+			t.Errorf("%s: %v, damaged %v", tt.query, err, Damaged(err))
+		}
 	}
 }

@@ -80,6 +80,7 @@ const (
 	away                    // the database does not answer: nothing can be done now
 	full                    // it has no room
 	occupied                // a row with this key is there
+	damaged                 // the file is not as SQLite wrote it
 )
 
 // judge says what an error of database/sql or a driver means.
@@ -150,6 +151,8 @@ func judgeSQLite(code int) verdict {
 		return again
 	case sqlite3.SQLITE_FULL:
 		return full
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return damaged
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT:
 		return away
 	}
@@ -206,6 +209,9 @@ func (d dialect) explain(err error) error {
 	case full:
 		return brevet.Errorf(brevet.Unavailable, "the database has no room left; nothing was changed").Because(err).
 			WithHint("make room on its disk; it goes on by itself")
+	case damaged: // Unavailable, so that what is taken away is ended without the database
+		return brevet.Errorf(brevet.Unavailable, "the database is damaged").Because(err).
+			WithHint("stop the server, and put its whole data folder back from the backup; then brevet audit verify and brevet doctor say whether the log is whole, and what it lacks")
 	case again, cut, away:
 		return brevet.Errorf(brevet.Unavailable, "the database does not answer; nothing was changed").Because(err).
 			WithHint("try again; if it goes on, the server's log and brevet doctor say why")
