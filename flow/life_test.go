@@ -57,7 +57,7 @@ func TestLife(t *testing.T) {
 		if got := w.grant(r); got.State != brevet.Ended || got.ClosedAt.Sub(got.EndedAt) != time.Second {
 			w.t.Errorf("confirmed: %s, closed after %s", got.State, got.ClosedAt.Sub(got.EndedAt))
 		}
-		refused(w.t, w.spine.BeginSession(ctx, gateway, newSession(w, r)), brevet.Refused, "is ended")
+		refused(w.t, w.spine.BeginSession(ctx, gateway, newSession(w, r)), brevet.Refused, "is ended: alice revoked it: ")
 
 		_, bundle, err := w.spine.ExportGrant(ctx, w.as("bob"), string(r.Grant))
 		must(w.t, err)

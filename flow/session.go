@@ -89,6 +89,8 @@ func (v view) admits(g brevet.Grant, session brevet.Session) error {
 		recorded = ok && role.Recording == brevet.RecordingOff
 	}
 	switch {
+	case g.EndReason != "": // says more than that it is over; and who is suspended is not told to ask again
+		return brevet.Errorf(brevet.Refused, "%s is %s: %s", g.ID, g.State, g.EndReason)
 	case g.State != brevet.Live || !g.To.After(v.now):
 		return brevet.Errorf(brevet.Refused, "%s is %s", g.ID, g.State).WithHint("ask again")
 	case g.Person != session.Person:
