@@ -71,16 +71,21 @@ func (a *app) machinesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			state, err := s.roster(ctx)
+			if err != nil {
+				return err
+			}
 			return a.print(got, func() error {
 				a.tell("A new gateway: brevet gateway init --name NAME --server-address %s --root %s --pin %s", s.profile.Server, s.profile.Root, s.profile.Pin)
-				return a.table(a.machinesTable(got.GetMachines()))
+				return a.table(machinesTable(got.GetMachines(), state))
 			})
 		}),
 	}
 }
 
-func (a *app) machinesTable(list []*brevetv1.Machine) show.Table {
-	t := show.Table{Head: []string{"MACHINE", "USE", "STATE", "SESSIONS"}}
+// machinesTable has the host keys of gateways, by the roster: whoever comes with a plain ssh compares them.
+func machinesTable(list []*brevetv1.Machine, by *proof.State) show.Table {
+	t := show.Table{Head: []string{"MACHINE", "USE", "STATE", "SESSIONS", "HOST KEY"}}
 	for _, m := range list {
 		state := ""
 		switch {
@@ -93,7 +98,14 @@ func (a *app) machinesTable(list []*brevetv1.Machine) show.Table {
 		if m.GetSessions() > 0 {
 			sessions = strconv.Itoa(int(m.GetSessions()))
 		}
-		t.Add(m.GetId(), m.GetUse(), state, sessions)
+		hostKey := ""
+		signed, _ := by.Roster.Machine(brevet.MachineID(m.GetId()), latest)
+		for _, k := range signed.Keys {
+			if k.Use == statement.KeyHost {
+				hostKey, _ = statement.Fingerprint(k.Key) // a key without one would not be in the roster
+			}
+		}
+		t.Add(m.GetId(), m.GetUse(), state, sessions, hostKey)
 	}
 	return t
 }
