@@ -268,6 +268,12 @@ func TestDoctor(t *testing.T) {
 	w := newWorld(t)
 	run(t, "", "doctor").want(t, 0, "answers, pinned, organisation Example Ltd", "clock: within", "verified from the root", "4 events")
 	w.lie = func(m any) {
+		if r, ok := m.(*brevetv1.GetServerResponse); ok {
+			r.Version = "v9"
+		}
+	}
+	run(t, "", "doctor").want(t, statusNeedsYou, "! version: this is v0.0.0-test, the server is v9", "exit 3: one thing needs you")
+	w.lie = func(m any) {
 		switch r := m.(type) {
 		case *brevetv1.GetServerResponse:
 			r.Now.Seconds += 3600
@@ -276,18 +282,18 @@ func TestDoctor(t *testing.T) {
 			r.Findings = []*brevetv1.Finding{{Level: "error", Place: "disk", Message: "full\x1b[2J"}, {Level: "ok", Place: "issuer", Message: "answers"}}
 		}
 	}
-	run(t, "", "doctor").want(t, statusNeedsYou, "! version: this is v0.0.0-test, the server is v9", "✗ clock: it differs from the server's by 1h",
+	run(t, "", "doctor").want(t, statusFailure, "! version: this is v0.0.0-test, the server is v9", "✗ clock: it differs from the server's by 1h",
 		`✗ disk: full\x1b[2J`, "✓ issuer: answers", "goes on from the 4 that this machine knew", "three things need you")
 	w.lie = func(m any) {
 		if r, ok := m.(*brevetv1.GetServerResponse); ok {
 			r.Root = strings.Repeat("ab", 32)
 		}
 	}
-	run(t, "", "doctor", "-o", "json").want(t, statusNeedsYou, "another organisation than the root that is pinned here")
+	run(t, "", "doctor", "-o", "json").want(t, statusFailure, "another organisation than the root that is pinned here")
 	if err := os.Remove(w.key); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "", "doctor").want(t, statusNeedsYou, "✗ key", "cannot be read")
+	run(t, "", "doctor").want(t, statusFailure, "✗ key", "cannot be read")
 }
 
 // asked is a request as a server that tells the truth shows it.

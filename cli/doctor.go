@@ -25,7 +25,7 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Look at everything that must be well, and say what to do about what is not",
 		Long: `Look at this machine, the way to the server, your key, the roster, the log and ssh, and have the server
 look at itself. A line that begins with ✓ is well, one with ! works and needs somebody, one with ✗ does not
-work. The exit status is 3 if any needs somebody.`,
+work. The exit status is 1 if anything does not work, 3 if all works and something needs somebody.`,
 		Example: `  brevet doctor
   brevet doctor --output json`,
 		Args:              arguments(0, 0),
@@ -298,13 +298,16 @@ func (e *examination) sshConfiguration() {
 	}
 }
 
-// conclude prints what was found, and is an error if somebody is needed.
+// conclude prints what was found, and is an error if something does not work or somebody is needed.
 func (e *examination) conclude() error {
-	needs := 0
+	needs, status := 0, statusNeedsYou
 	list := make([]any, len(e.lines))
 	for i, l := range e.lines {
 		if l.mark != markGood {
 			needs++
+		}
+		if l.mark == markBad {
+			status = statusFailure
 		}
 		list[i] = map[string]any{"mark": l.mark, "about": l.about, "what": l.what, "remedy": l.remedy}
 	}
@@ -324,6 +327,6 @@ func (e *examination) conclude() error {
 	if needs == 1 {
 		verb = "thing needs you"
 	}
-	e.tell("exit %d: %s %s", statusNeedsYou, number(needs), verb)
-	return exit(statusNeedsYou)
+	e.tell("exit %d: %s %s", status, number(needs), verb)
+	return exit(status)
 }
