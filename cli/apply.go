@@ -173,6 +173,7 @@ func (a *app) applyFolder(ctx context.Context, p applying) error {
 	for _, line := range changes {
 		a.say("%s", line)
 	}
+	a.tell("Live grants that it does not support any more end with it.")
 	if p.dryRun {
 		return exit(statusNeedsYou)
 	}
