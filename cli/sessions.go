@@ -355,7 +355,7 @@ func (a *app) verdict(id string, r *brevetv1.RecordingReport) error {
 	a.tell("")
 	if !r.GetComplete() || r.GetProblem() != "" {
 		return brevet.Errorf(brevet.Refused, "the recording of %s is not whole: %s", short(id), orNone(r.GetProblem())).
-			WithHint("what was shown is genuine up to there; brevet audit search --session %s", id)
+			WithHint("trust what was shown only as far as that goes; what else is known: brevet audit search --session %s", id)
 	}
 	a.tell("%s: %d frames, %d chunks, sealed, complete", short(id), r.GetFrames(), r.GetChunks())
 	return nil

@@ -62,4 +62,3 @@ func TestYesTooLate(t *testing.T) {
 		})
 	}
 }
-

@@ -147,7 +147,11 @@ func (s *Spine) PlaySession(ctx context.Context, by brevet.Caller, id string, sh
 	if err != nil {
 		return RecordingReport{}, err
 	}
-	reading := record.Open(recording, session.ID, record.Known{Root: session.Recording.Root}, s.Recorder)
+	c, err := s.closingOf(ctx, session.ID)
+	if err != nil {
+		return RecordingReport{}, err
+	}
+	reading := record.Open(recording, session.ID, record.Known{Root: c.logged.Root}, s.Recorder)
 	out := &runs{show: show}
 	streamed := record.WriteEvents(out, reading.Events())
 	if problem := (*record.Problem)(nil); streamed != nil && !errors.As(streamed, &problem) {
@@ -156,17 +160,30 @@ func (s *Spine) PlaySession(ctx context.Context, by brevet.Caller, id string, sh
 	if err := out.flush(); err != nil {
 		return RecordingReport{}, err
 	}
-	return s.report(ctx, session, len(delivered), reading.Report())
+	return s.report(ctx, session, g, len(delivered), reading.Report())
 }
 
 // report says how what was shown of a recording stands, of which so many chunks had been delivered. What
 // is wrong with it is an event.
-func (s *Spine) report(ctx context.Context, session brevet.Session, delivered int, r record.Report) (RecordingReport, error) {
+func (s *Spine) report(ctx context.Context, session brevet.Session, g brevet.Grant, delivered int, r record.Report) (RecordingReport, error) {
 	report := RecordingReport{Chunks: r.Chunks, Frames: int64(r.Frames), Bytes: r.Bytes, Complete: r.Complete}
+	c, err := s.closingOf(ctx, session.ID) // again: it may have been sealed while it was read
+	if err != nil {
+		return report, err
+	}
+	if c.wrong != "" {
+		s.tellMismatch(ctx, session, g, c)
+	}
 	if r.Problem == nil {
+		report.Problem = c.problem(r.Root)
+		report.Complete = r.Complete && report.Problem == ""
 		return report, nil
 	}
-	coming, err := s.coming(session, delivered, r)
+	if c.wrong != "" {
+		report.Problem = c.problem(r.Root) + "; and " + r.Problem.Error()
+		return report, nil
+	}
+	coming, err := s.coming(session, c, delivered, r)
 	switch {
 	case err != nil:
 		return report, err
@@ -183,8 +200,8 @@ func (s *Spine) report(ctx context.Context, session brevet.Session, delivered in
 
 // coming reports whether a recording that stops before its end may be no more than on its way: its
 // gateway delivers it later, and has not said that it is cut; and of what was delivered all is there.
-func (s *Spine) coming(session brevet.Session, delivered int, r record.Report) (bool, error) {
-	if r.Problem.Fault != record.Cut || session.Recording.Complete || r.Chunks < delivered {
+func (s *Spine) coming(session brevet.Session, c closing, delivered int, r record.Report) (bool, error) {
+	if r.Problem.Fault != record.Cut || c.sealed || r.Chunks < delivered {
 		return false, nil
 	}
 	reason, err := s.Recordings.CutReason(session.ID)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/audit"
 )
 
@@ -140,4 +141,31 @@ func scanRow(row scanner) (audit.Row, error) {
 		r.Hashes = []byte{} // taken away; nil would say that we keep none
 	}
 	return r, nil
+}
+
+// Holds returns nil if the event, which Search or another read gave, stands in the log as this process knows
+// it, with that body unless it was erased. Whoever edits rows cannot edit the head that is remembered here.
+func (s *Store) Holds(ctx context.Context, e Entry) error {
+	s.mu.Lock()
+	tree := s.trusted.tree
+	s.mu.Unlock()
+	if e.Body != nil && (len(e.Salt) != audit.SaltSize || audit.BodyHash([audit.SaltSize]byte(e.Salt), e.Body) != e.BodyHash) {
+		return changed(e.Index, errors.New("its body is another"))
+	}
+	path, err := s.Query(ctx).Inclusion(tree.Size, e.Index)
+	if brevet.KindOf(err) == brevet.Unavailable {
+		return err
+	}
+	if err == nil {
+		err = audit.VerifyInclusion(audit.Checkpoint{Size: tree.Size, Root: tree.Root()}, e.Index, e.Leaf(), path)
+	}
+	if err != nil {
+		return changed(e.Index, err)
+	}
+	return nil
+}
+
+func changed(index int64, because error) error {
+	return brevet.Errorf(brevet.Refused, "event %d of the log was changed in the database", index).Because(because).
+		WithHint("restore the newest backup; brevet audit verify says what else was changed")
 }
