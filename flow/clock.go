@@ -64,7 +64,7 @@ func (s *Spine) lookForDue(ctx context.Context) {
 			s.alive.over(id) // another server, or somebody, was faster
 			s.urgent.over(id)
 		case brevet.KindOf(err) == brevet.NotFound && err != nil:
-			for _, g := range s.alive.find(func(g brevet.Grant) bool { return g.ID == id }) {
+			if g, known := s.alive.get(id); known {
 				s.mismatch(ctx, g, "is over, and its row is gone", nil) // its gateway ends it to the moment
 			}
 			s.alive.over(id)
@@ -173,6 +173,14 @@ func (a *aliveGrants) overdue(now time.Time) []brevet.GrantID {
 		}
 	}
 	return ids
+}
+
+// get returns a grant, if it is alive.
+func (a *aliveGrants) get(id brevet.GrantID) (brevet.Grant, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g, ok := a.grants[id]
+	return g.Grant, ok
 }
 
 // find returns the grants that are chosen.

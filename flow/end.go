@@ -51,13 +51,14 @@ func (s *Spine) grantToEnd(ctx context.Context, v view, by brevet.Caller, id str
 	ctx, cancel := context.WithTimeout(ctx, hurry)
 	defer cancel()
 	g, err := s.findGrant(s.Store.Query(ctx), v, by, id)
-	for _, known := range s.alive.find(func(g brevet.Grant) bool { return string(g.ID) == id }) {
-		if brevet.KindOf(err) == brevet.NotFound && known.Person != by.Person && v.may(by, onGrant(brevet.ActRevoke, known)) != nil {
-			break // it is hidden from them
-		}
-		return known, nil
+	known, live := s.alive.get(brevet.GrantID(id))
+	if !live {
+		return g, orAway(ctx, err)
 	}
-	return g, orAway(ctx, err)
+	if brevet.KindOf(err) == brevet.NotFound && known.Person != by.Person && v.may(by, onGrant(brevet.ActRevoke, known)) != nil {
+		return g, err // it is hidden from them
+	}
+	return known, nil
 }
 
 // orAway says of an error that the database does not answer, if that is since a short time is over.
@@ -118,7 +119,7 @@ func (s *Spine) end(ctx context.Context, id brevet.GrantID, e ending, because ..
 // one that it was given to, should somebody have changed the row.
 func (s *Spine) noted(ctx context.Context, g brevet.Grant) {
 	s.urgent.over(g.ID)
-	for _, known := range s.alive.find(func(k brevet.Grant) bool { return k.ID == g.ID && k.Holder != g.Holder }) {
+	if known, live := s.alive.get(g.ID); live && known.Holder != g.Holder {
 		s.urgent.add(known, ending{reason: g.EndReason}, nil)
 		s.Hub.Wake(known.Holder)
 		s.mismatch(ctx, g, fmt.Sprintf("is with %s, and its row says %s", known.Holder, g.Holder), nil)

@@ -18,7 +18,7 @@ import (
 // edit is what somebody does who can write every row of the database, while nobody looks.
 func (w *world) edit(queries ...string) {
 	w.t.Helper()
-	driver, name := "sqlite", "file:"+w.database
+	driver, name := "sqlite", "file:"+w.database+"?_pragma=busy_timeout(60000)"
 	if strings.HasPrefix(w.database, "postgres") {
 		driver, name = "pgx", w.database
 	}

@@ -110,7 +110,7 @@ func (s *Spine) takeAway(ctx context.Context, t taking, write func(context.Conte
 // somebody has changed them, which is told.
 func (s *Spine) stillLive(ctx context.Context, grants []brevet.Grant, cause error) (live []brevet.Grant) {
 	for _, g := range grants {
-		if len(s.alive.find(func(k brevet.Grant) bool { return k.ID == g.ID })) == 0 {
+		if _, known := s.alive.get(g.ID); !known {
 			continue
 		}
 		reading, cancel := context.WithTimeout(ctx, hurry)

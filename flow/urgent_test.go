@@ -38,6 +38,9 @@ func TestRowsKeepNothingAlive(t *testing.T) {
 			t.Run(edit.name+", "+act.name, func(t *testing.T) {
 				each(t, func(w *world) {
 					r := w.granted()
+					session := newSession(w, r)
+					session.Login = "deploy"
+					must(w.t, w.spine.BeginSession(context.Background(), gateway, session))
 					ctx, leave := context.WithCancel(context.Background())
 					defer leave()
 					orders, gone := make(chan flow.Order, 64), make(chan error, 1)
@@ -50,7 +53,15 @@ func TestRowsKeepNothingAlive(t *testing.T) {
 						})
 					}()
 					waitForEvent(w.t, w, "gateway.joined")
+					sessions := 1
+					if edit.name == "the row is gone" && strings.HasPrefix(w.database, "postgres") { // which demands it
+						w.edit("delete from sessions")
+						sessions = 0
+					}
 					w.edit(strings.ReplaceAll(edit.query, "$", "'"+string(r.Grant)+"'"))
+					if list, _, err := w.spine.Sessions(ctx, w.as("frank"), flow.SessionWant{}); err != nil || len(list) != sessions {
+						w.t.Errorf("an auditor sees %d sessions: %v", len(list), err)
+					}
 					if err := act.act(w, r); err != nil && brevet.KindOf(err) != brevet.Unavailable {
 						w.t.Errorf("told: %v", err)
 					}
