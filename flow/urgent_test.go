@@ -85,3 +85,21 @@ func TestRowsKeepNothingAlive(t *testing.T) {
 		}
 	}
 }
+
+// TestASessionWithoutItsRow: that somebody took a session out of the database is told when it ends.
+func TestASessionWithoutItsRow(t *testing.T) {
+	each(t, func(w *world) {
+		r := w.granted()
+		session := newSession(w, r)
+		session.Login = "deploy"
+		must(w.t, w.spine.BeginSession(t.Context(), gateway, session))
+		w.edit("delete from sessions")
+		session.EndedAt, session.EndReason = w.clock(), "exit 0"
+		for range 2 {
+			refused(w.t, w.spine.EndSession(t.Context(), gateway, session), brevet.NotFound, "no session")
+		}
+		if n := w.count("log.mismatch", r); n != 1 {
+			w.t.Errorf("told %d times", n)
+		}
+	})
+}
