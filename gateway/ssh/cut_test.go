@@ -14,7 +14,7 @@ func TestWhoCutsSaysWhy(t *testing.T) {
 	s.over.Store(true) // cut has begun, and has not said anything yet
 	requests := make(chan *gossh.Request)
 	close(requests)
-	s.fromTarget(requests, &sync.WaitGroup{}) // would close the person's end, which is not there
+	s.fromTarget(requested{fromTarget: requests}, &sync.WaitGroup{}) // would close the person's end, which is not there
 	select {
 	case <-s.closed:
 		t.Error("the person's end was closed before the reason was said")

@@ -27,6 +27,7 @@ type person struct {
 
 	mu           sync.Mutex // guards what follows
 	open         int
+	served       bool     // a session was open, and whoever had it was told how it ended
 	remarks      []string // for the next session to show
 	refused      int
 	refusedSince time.Time
@@ -36,7 +37,7 @@ type person struct {
 const (
 	maxSessions = 10 // of one connection at a time, as in sshd
 	maxRemarks  = 8
-	lingerAfter = 2 * time.Second // after a grant's end, for the client to read the goodbye
+	lingerAfter = 2 * time.Second // after the end of a grant or a target, for the client to read the goodbye
 )
 
 // welcome takes over what the login ended with, and reports whether it ended well.
@@ -55,8 +56,12 @@ func (p *person) welcome(permissions *gossh.Permissions) bool {
 func (p *person) serve(channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
 	stop := context.AfterFunc(p.server.Gateway.Until(p.admission.Grant), p.leave)
 	defer stop()
+	gone := p.target.gone
 	for channels != nil || requests != nil {
 		select {
+		case <-gone:
+			gone = nil
+			p.closeIfLost()
 		case c, ok := <-channels:
 			if !ok {
 				channels = nil
@@ -79,7 +84,14 @@ func (p *person) serve(channels <-chan gossh.NewChannel, requests <-chan *gossh.
 func (p *person) over() bool { return p.server.Gateway.Until(p.admission.Grant).Err() != nil }
 
 // leave closes the connection a moment after the grant's end, when its sessions have said goodbye.
-func (p *person) leave() { time.AfterFunc(lingerAfter, func() { p.socket.Close() }) }
+func (p *person) leave() { time.AfterFunc(lingerAfter, p.close) }
+
+// close closes the connection, and the one to the target at the same time: whoever passes something on there,
+// to a target that takes nothing, could not come home else.
+func (p *person) close() {
+	p.socket.Close()
+	p.cancel(nil)
+}
 
 // channel serves a session, and nothing else.
 func (p *person) channel(c gossh.NewChannel) {
@@ -117,6 +129,30 @@ func (p *person) exit() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
+	p.served = true
+	if p.lost() {
+		time.AfterFunc(lingerAfter, p.closeIfLost)
+	}
+}
+
+// closeIfLost closes a connection on which nothing can begin any more, since that to the target is gone. A
+// ControlMaster would stay for ever else, and all its sessions fail. Whoever has one is told before.
+func (p *person) closeIfLost() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lost() {
+		p.close()
+	}
+}
+
+// lost reports whether the target is gone and nobody waits to be told so. The caller holds mu.
+func (p *person) lost() bool {
+	select {
+	case <-p.target.gone:
+		return p.served && p.open == 0
+	default:
+		return false
+	}
 }
 
 // remark keeps a sentence until there is a session to show it on.

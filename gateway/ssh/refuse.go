@@ -52,7 +52,7 @@ func (p *person) report(what, text string) {
 	})
 	if p.tooMuch(time.Now()) {
 		p.server.log().WarnContext(p.ctx, "connection closed: too many refused requests", "person", a.Person, "source", p.source)
-		p.socket.Close()
+		p.close()
 	}
 }
 

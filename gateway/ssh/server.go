@@ -57,6 +57,7 @@ const (
 	handshakeWithin = 20 * time.Second // to prove a key
 	speakWithin     = time.Second      // for the first byte; a client that waits for ours speaks SSH
 	drainWithin     = 3 * time.Second  // for goodbyes, when the server ends
+	cutWithin       = 3 * time.Second  // for what is cut then
 )
 
 // Serve takes connections from l until ctx ends. Then it closes those that are logging in, and waits a
@@ -101,17 +102,28 @@ func (s *Server) accept(ctx context.Context, l net.Listener, door *door) error {
 	}
 }
 
-// drain waits for the goodbyes of sessions that the gateway ends, then cuts what is left.
+// drain waits for the goodbyes of sessions that the gateway ends, then cuts what is left. It does not wait for
+// ever for that: whoever stops a process wants it to end.
 func (s *Server) drain() {
-	cut := time.AfterFunc(drainWithin, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for p := range s.peers {
-			p.socket.Close()
-		}
-	})
-	defer cut.Stop()
-	s.busy.Wait()
+	done := make(chan struct{})
+	go func() { s.busy.Wait(); close(done) }()
+	if within(done, drainWithin) {
+		return
+	}
+	s.cut()
+	if !within(done, cutWithin) {
+		s.log().Error("connections were cut and do not end, which is a fault in Brevet: report it", "connections", s.cut())
+	}
+}
+
+// cut closes all connections and returns how many there are.
+func (s *Server) cut() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.peers {
+		p.socket.Close()
+	}
+	return len(s.peers)
 }
 
 // serve carries one connection from its first byte to its last. Once it is logged in it outlives ctx
@@ -169,7 +181,7 @@ func (s *Server) letIn(ctx context.Context, l *login, p *peer, inTime func() boo
 	conn, channels, requests, err := gossh.NewServerConn(wire, config)
 	if !inTime() || err != nil {
 		if err == nil {
-			conn.Close()
+			hangUp(p.socket, channels, requests)
 		}
 		s.log().InfoContext(ctx, "not logged in", "source", l.source, "user", l.user, "error", err)
 		return in
@@ -180,10 +192,17 @@ func (s *Server) letIn(ctx context.Context, l *login, p *peer, inTime func() boo
 	p.alive(conn)
 	who := &person{server: s, ctx: ctx, conn: conn, socket: p.socket, source: l.source, again: l.again()}
 	if !who.welcome(conn.Permissions) {
-		conn.Close()
+		hangUp(p.socket, channels, requests)
 		return in
 	}
 	return entered{who, channels, requests}
+}
+
+// hangUp closes a connection that nobody serves. What has come before is taken: Close of x/crypto's own
+// connection waits for that for ever, which is why it is called nowhere.
+func hangUp(socket net.Conn, channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
+	socket.Close()
+	refuseAll(channels, requests)
 }
 
 // greet reads the first byte and, if it is that of TLS, shakes hands and learns the typed name.

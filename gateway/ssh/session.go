@@ -49,25 +49,42 @@ const (
 // serve carries the session from its first request to its end.
 func (s *session) serve(requests <-chan *gossh.Request) {
 	defer s.down.Close()
-	if upRequests := s.start(requests); upRequests != nil {
-		s.live.Finish(s.carry(requests, upRequests))
+	if a, began := s.begin(requests); began {
+		s.live.Finish(s.carry(requests, a))
+		return
 	}
+	s.down.Close()
+	s.leave(s.await(func() { refuseRequests(requests) }))
 }
 
-// start begins the session, and starts it on the target, whose requests it returns. If there are
-// none there is no session, and the person was told why. It is apart from serve as letIn is.
-func (s *session) start(requests <-chan *gossh.Request) <-chan *gossh.Request {
+// requested is what was requested on the two ends of a session while it was started.
+type requested struct {
+	byPerson, byTarget []*gossh.Request
+	fromTarget         <-chan *gossh.Request // what comes from now on
+}
+
+// begin starts the session, if it says so, and the person was told why not otherwise. It is apart from serve
+// as letIn is.
+func (s *session) begin(requests <-chan *gossh.Request) (a requested, began bool) {
 	setup, start := s.prepare(requests)
 	if start == nil {
-		return nil // the person closed it
+		return a, false // the person closed it
 	}
+	meanwhile := takeEarly(requests, []string{"window-change", "signal", "break"}, s.answer)
+	began = s.start(setup, start, &a)
+	a.byPerson = meanwhile.end()
+	return a, began
+}
+
+// start begins the session and starts it on the target.
+func (s *session) start(setup setup, start *gossh.Request, a *requested) bool {
 	for _, text := range s.person.takeRemarks() {
 		s.tell(text)
 	}
 	if text := s.notGiven(setup, start); text != "" {
 		_ = start.Reply(true, nil) // else clients hang up before they print the sentence
 		s.bye(text)
-		return nil
+		return false
 	}
 	live, err := s.person.server.Gateway.Begin(s.person.ctx, s.person.admission, gateway.Use{
 		Kind: start.Type, Command: setup.command, Source: s.person.source, Terminal: setup.terminal,
@@ -75,18 +92,17 @@ func (s *session) start(requests <-chan *gossh.Request) <-chan *gossh.Request {
 	if err != nil {
 		_ = start.Reply(true, nil)
 		s.goodbye(err)
-		return nil
+		return false
 	}
 	s.live = live
-	up, upRequests, err := s.open(setup, start)
+	err = s.open(setup, start, a)
 	_ = start.Reply(true, nil)
 	if err != nil {
 		live.Finish(sentence(err))
 		s.goodbye(err)
-		return nil
+		return false
 	}
-	s.up = up
-	return upRequests
+	return true
 }
 
 // notGiven returns the sentence for a session that may not start, and reports it; else "".
@@ -103,21 +119,36 @@ func (s *session) notGiven(c setup, start *gossh.Request) string {
 }
 
 // open starts the session on the target, with what the person set up.
-func (s *session) open(c setup, start *gossh.Request) (gossh.Channel, <-chan *gossh.Request, error) {
+func (s *session) open(c setup, start *gossh.Request, a *requested) error {
 	ctx, cancel := context.WithTimeoutCause(s.live.Context(), connectWithin,
 		brevet.Errorf(brevet.Unavailable, "%s does not answer", s.targetName()))
 	defer cancel()
 	conn, err := s.person.target.wait(ctx)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	// Waiting for a reply takes no context; a target that gives none loses the connection.
 	stop := context.AfterFunc(ctx, func() { s.person.target.sock.Close() })
 	defer stop()
 	up, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
-		return nil, nil, s.notStarted(ctx, err)
+		return s.notStarted(ctx, err)
 	}
+	// sshd asks nothing before it answers, but a hostile target may.
+	meanwhile := takeEarly(requests, []string{"exit-status", "exit-signal"}, func(r *gossh.Request) { _ = r.Reply(false, nil) })
+	ok, err := s.ask(up, c, start)
+	a.byTarget, a.fromTarget = meanwhile.end(), requests
+	if err != nil || !ok {
+		s.person.server.busy.Go(func() { refuseRequests(requests) })
+		up.Close()
+		return s.notStarted(ctx, err)
+	}
+	s.up = up
+	return nil
+}
+
+// ask asks the target for what the person set up, and reports whether it starts that.
+func (s *session) ask(up gossh.Channel, c setup, start *gossh.Request) (bool, error) {
 	for _, v := range c.variables {
 		_ = s.live.Env(v.Name, v.Value) // a recording that fails ends the session by itself
 		_, _ = up.SendRequest("env", false, gossh.Marshal(v))
@@ -129,17 +160,16 @@ func (s *session) open(c setup, start *gossh.Request) (gossh.Channel, <-chan *go
 			s.tell("Brevet: " + s.targetName() + " gives no terminal.")
 		}
 	}
-	ok, err := up.SendRequest(start.Type, true, start.Payload)
-	if err != nil || !ok {
-		up.Close()
-		return nil, nil, s.notStarted(ctx, err)
-	}
-	return up, requests, nil
+	return up.SendRequest(start.Type, true, start.Payload)
 }
 
 func (s *session) notStarted(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
+	}
+	if err != nil && within(s.person.target.gone, patience) { // the connection itself ends a moment after its channels
+		return brevet.Errorf(brevet.Unavailable, "the connection to %s was lost", s.targetName()).
+			WithHint("connect again").Because(err)
 	}
 	return brevet.Errorf(brevet.Unavailable, "%s does not start a session", s.targetName()).
 		WithHint("its sshd's log says why").Because(err)
@@ -152,22 +182,19 @@ func (s *session) targetName() string { return string(s.person.admission.Target.
 // Whoever closes first, the other is given a moment to follow. A person's end that stays open costs
 // that person the connection; a target's end that does is left behind, since sshd keeps it open
 // while a command runs on that nobody hears any more.
-func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string) {
+func (s *session) carry(requests <-chan *gossh.Request, a requested) (why string) {
 	cutDone := make(chan struct{})
 	stop := context.AfterFunc(s.live.Context(), func() { defer close(cutDone); s.cut() })
 	var outputs, all sync.WaitGroup
 	outputs.Go(func() { s.output(record.Stdout, s.down, s.up) })
 	outputs.Go(func() { s.output(record.Stderr, stderrOf{s}, s.up.Stderr()) })
 	all.Go(s.input)
-	all.Go(func() { s.fromTarget(upRequests, &outputs) })
-	gone := s.await(func() { s.fromPerson(requests) })
+	all.Go(func() { s.fromTarget(a, &outputs) })
+	gone := s.await(func() { s.fromPerson(a.byPerson, requests) })
 	select {
 	case <-gone:
 	case <-s.closed: // by us
-		if !within(gone, unwindWithin) {
-			s.person.socket.Close()
-			<-gone
-		}
+		s.leave(gone)
 	}
 	patient := unwindWithin
 	if s.swept.Load() { // cut closes the target's end, in its time
@@ -185,6 +212,14 @@ func (s *session) carry(requests, upRequests <-chan *gossh.Request) (why string)
 		why = "the person hung up"
 	}
 	return why
+}
+
+// leave waits until the person's end is closed, which it is on our side.
+func (s *session) leave(gone <-chan struct{}) {
+	if !within(gone, unwindWithin) {
+		s.person.close()
+		<-gone
+	}
 }
 
 // await returns a channel that is closed when f returns.
@@ -260,9 +295,9 @@ func (w stderrOf) Write(p []byte) (int, error) {
 
 // fromTarget passes on what the target says about the command, and once it has closed and its
 // output has gone out, how the command ended.
-func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitGroup) {
+func (s *session) fromTarget(a requested, outputs *sync.WaitGroup) {
 	var end *gossh.Request
-	for r := range requests {
+	take := func(r *gossh.Request) {
 		switch r.Type {
 		case "exit-status", "exit-signal":
 			end = r
@@ -271,6 +306,12 @@ func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitG
 		}
 		_ = r.Reply(false, nil)
 	}
+	for _, r := range a.byTarget {
+		take(r)
+	}
+	for r := range a.fromTarget {
+		take(r)
+	}
 	close(s.left)
 	outputs.Wait()
 	s.outcome <- s.ended(end)
@@ -278,7 +319,7 @@ func (s *session) fromTarget(requests <-chan *gossh.Request, outputs *sync.WaitG
 		return // whoever cuts the session says why, and must not find the line closed before that
 	}
 	if end == nil {
-		s.tell("Brevet: the connection to " + s.targetName() + " was lost.")
+		s.tell("Brevet: the connection to " + s.targetName() + " was lost. Connect again.")
 		end = &gossh.Request{Type: "exit-status", Payload: gossh.Marshal(struct{ Status uint32 }{failStatus})}
 	}
 	// After the last output and before the close, or clients miss it.
@@ -315,23 +356,37 @@ func (s *session) ended(r *gossh.Request) string {
 }
 
 // fromPerson passes on the person's requests until the person's end is closed.
-func (s *session) fromPerson(requests <-chan *gossh.Request) {
-	for r := range requests {
-		switch r.Type {
-		case "window-change":
-			s.resize(r.Payload)
-		case "signal":
-			_, _ = s.up.SendRequest(r.Type, false, r.Payload)
-		case "break":
-			_, _ = s.up.SendRequest(r.Type, false, r.Payload)
-			_ = r.Reply(true, nil)
-		case "eow@openssh.com", "keepalive@openssh.com":
-			_ = r.Reply(false, nil)
-		default:
-			s.tell(s.person.refuse(r.Type, ""))
-			_ = r.Reply(false, nil)
-		}
+func (s *session) fromPerson(early []*gossh.Request, requests <-chan *gossh.Request) {
+	for _, r := range early {
+		s.pass(r)
 	}
+	for r := range requests {
+		s.pass(r)
+	}
+}
+
+func (s *session) pass(r *gossh.Request) {
+	switch r.Type {
+	case "window-change":
+		s.resize(r.Payload)
+	case "signal":
+		_, _ = s.up.SendRequest(r.Type, false, r.Payload)
+	case "break":
+		_, _ = s.up.SendRequest(r.Type, false, r.Payload)
+		_ = r.Reply(true, nil)
+	default:
+		s.answer(r)
+	}
+}
+
+// answer says no to a request that is passed on to nobody.
+func (s *session) answer(r *gossh.Request) {
+	switch r.Type {
+	case "eow@openssh.com", "keepalive@openssh.com":
+	default:
+		s.tell(s.person.refuse(r.Type, ""))
+	}
+	_ = r.Reply(false, nil)
 }
 
 func (s *session) resize(payload []byte) {
@@ -356,7 +411,7 @@ func (s *session) cut() {
 	})
 	said := s.await(func() { s.goodbye(context.Cause(s.live.Context())) })
 	if !within(said, s.patience()) && !within(s.await(s.hangUp), patience) {
-		s.person.socket.Close() // it takes nothing more, so it can't be told either
+		s.person.close() // it takes nothing more, so it can't be told either
 	}
 	s.live.Closed()
 }
@@ -394,6 +449,8 @@ func (s *session) tell(text string) {
 	select {
 	case s.stderr <- struct{}{}:
 	case <-time.After(patience):
+		return
+	case <-s.person.ctx.Done():
 		return
 	}
 	if s.terminal { // the person's own terminal is in raw mode, somewhere within a line

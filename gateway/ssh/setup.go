@@ -46,11 +46,8 @@ func (s *session) prepare(requests <-chan *gossh.Request) (setup, *gossh.Request
 			_ = r.Reply(s.wantTerminal(&c, r.Payload), nil)
 		case "env":
 			_ = r.Reply(s.wantVariable(&c, r.Payload), nil)
-		case "eow@openssh.com", "keepalive@openssh.com":
-			_ = r.Reply(false, nil)
 		default:
-			s.tell(s.person.refuse(r.Type, ""))
-			_ = r.Reply(false, nil)
+			s.answer(r)
 		}
 	}
 	return c, nil

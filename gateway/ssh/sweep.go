@@ -146,6 +146,8 @@ func (d *dialing) sweep(while time.Duration, seen func()) error {
 		return err
 	}
 	defer channel.Close()
+	status := make(chan uint32, 1)
+	go func() { status <- exitStatus(requests) }() // from now on: see early.go
 	command := fmt.Sprintf("%s %d", sweepCommand, while/time.Second)
 	ok, err := channel.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{command}))
 	if err != nil {
@@ -160,19 +162,22 @@ func (d *dialing) sweep(while time.Duration, seen func()) error {
 	if _, err := io.Copy(io.Discard, channel); err != nil {
 		return err
 	}
+	if status := <-status; status != 0 {
+		return fmt.Errorf("the target ended the command for it with status %d", status)
+	}
+	return nil
+}
+
+// exitStatus takes requests until the target closes its end, and returns the status that it said.
+func exitStatus(requests <-chan *gossh.Request) uint32 {
 	done := struct{ Status uint32 }{failStatus} // until it says otherwise
 	for r := range requests {
-		if r.Type == "exit-status" {
-			if err := gossh.Unmarshal(r.Payload, &done); err != nil {
-				return err
-			}
+		if r.Type == "exit-status" && gossh.Unmarshal(r.Payload, &done) != nil {
+			done.Status = failStatus
 		}
 		_ = r.Reply(false, nil)
 	}
-	if done.Status != 0 {
-		return fmt.Errorf("the target ended the command for it with status %d", done.Status)
-	}
-	return nil
+	return done.Status
 }
 
 // hold keeps something open as long as somebody needs it. Its zero value is open.

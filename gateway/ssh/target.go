@@ -24,6 +24,7 @@ const (
 // dialing is a connection to a target that is being made, or was.
 type dialing struct {
 	done chan struct{} // closed when conn or err is set
+	gone chan struct{} // closed when there is no connection any more, or there never was one
 	conn gossh.Conn
 	err  error // for the person
 	sock *socket
@@ -43,8 +44,9 @@ func (d *dialing) wait(ctx context.Context) (gossh.Conn, error) {
 // dial connects to the target of an admission while ctx lasts. All sessions of one person's
 // connection share it.
 func (s *Server) dial(ctx context.Context, a gateway.Admission, want gateway.Want) *dialing {
-	d := &dialing{done: make(chan struct{})}
+	d := &dialing{done: make(chan struct{}), gone: make(chan struct{})}
 	s.busy.Go(func() {
+		defer close(d.gone)
 		if err := s.connect(ctx, &a, d); err != nil {
 			s.notReached(ctx, &a, want, d, err)
 		}
@@ -83,7 +85,7 @@ func (s *Server) connect(ctx context.Context, a *gateway.Admission, d *dialing) 
 		return err
 	}
 	close(d.done)
-	refuseTarget(channels, requests)
+	refuseAll(channels, requests)
 	return nil
 }
 
@@ -123,6 +125,7 @@ func (s *Server) reach(address string, config *gossh.ClientConfig, p *peer, d *d
 		return nil, nil, err
 	}
 	if err := p.socket.SetReadDeadline(time.Time{}); err != nil {
+		hangUp(p.socket, channels, requests)
 		return nil, nil, err
 	}
 	p.socket.bulk.Store(true)
@@ -132,9 +135,8 @@ func (s *Server) reach(address string, config *gossh.ClientConfig, p *peer, d *d
 	return channels, requests, nil
 }
 
-// refuseTarget says no to whatever the target wants to open at the person's end, until the
-// connection ends.
-func refuseTarget(channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
+// refuseAll says no to whatever the target wants to open at the person's end, until the connection ends.
+func refuseAll(channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
 	for channels != nil || requests != nil {
 		select {
 		case c, ok := <-channels:
