@@ -169,21 +169,22 @@ type entered struct {
 func (s *Server) letIn(ctx context.Context, l *login, p *peer, inTime func() bool) (in entered) {
 	transport, err := s.greet(ctx, p.socket, l)
 	if err != nil {
-		s.log().DebugContext(ctx, "connection refused", "source", l.source, "error", err)
+		s.log().DebugContext(ctx, "connection refused", "source", l.source, "error", cause(err))
 		return in
 	}
 	config, err := s.config(ctx, l)
 	if err != nil {
-		s.log().WarnContext(ctx, "no host certificate", "name", l.typed, "error", err)
+		s.log().WarnContext(ctx, "no host certificate", "name", shown(l.typed, maxShown), "error", cause(err))
 		return in
 	}
 	wire := newPackets(transport, &s.buffers, false)
 	conn, channels, requests, err := gossh.NewServerConn(wire, config)
 	if !inTime() || err != nil {
 		if err == nil {
+			err = errors.New("the login took too long, or the gateway was stopped meanwhile")
 			hangUp(p.socket, channels, requests)
 		}
-		s.log().InfoContext(ctx, "not logged in", "source", l.source, "user", l.user, "error", err)
+		s.log().InfoContext(ctx, "not logged in", "source", l.source, "user", shown(l.user, maxShown), "error", cause(err))
 		return in
 	}
 	l.deadline.Stop()

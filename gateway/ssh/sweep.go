@@ -92,7 +92,7 @@ func (s *session) endAtTarget(over bool) {
 		why = w.err
 	}
 	if why != nil {
-		s.person.server.log().WarnContext(s.person.ctx, "a command may run on at the target", "target", s.targetName(), "session", s.live.ID, "error", why)
+		s.person.server.log().WarnContext(s.person.ctx, "a command may run on at the target", "target", s.targetName(), "session", s.live.ID, "error", cause(why))
 	}
 }
 

@@ -56,7 +56,7 @@ func (s *Server) dial(ctx context.Context, a gateway.Admission, want gateway.Wan
 
 // notReached lets whoever waits for the target know why it is not there.
 func (s *Server) notReached(ctx context.Context, a *gateway.Admission, want gateway.Want, d *dialing, err error) {
-	s.log().WarnContext(ctx, "cannot connect to the target", "target", a.Target.ID, "error", err)
+	s.log().WarnContext(ctx, "cannot connect to the target", "target", a.Target.ID, "error", cause(err))
 	d.err = s.explainDial(*a, want, err)
 	close(d.done)
 }

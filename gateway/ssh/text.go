@@ -39,6 +39,29 @@ func plain(text string) string {
 	}, text)
 }
 
+const (
+	maxShown = 64  // bytes of a name in the log
+	maxCause = 500 // and of an error, which may hold what a peer sent
+)
+
+// shown is a text for the log that others may have sent: cut, since it may be as long as they like, and quoted
+// if it holds what could mislead whoever reads it.
+func shown(text string, most int) string {
+	short := text[:min(len(text), most)]
+	if plain(short) != short || strings.Contains(short, "\n") {
+		short = brevet.Quote(short)
+	}
+	if len(text) > most {
+		short += "…"
+	}
+	return short
+}
+
+// cause is an error for the log.
+func cause(err error) string {
+	return shown(err.Error(), maxCause)
+}
+
 // span writes a duration as people do: 1h, 15m, 1h30m, 45s.
 func span(d time.Duration) string {
 	var b strings.Builder
