@@ -57,6 +57,9 @@ func (s *Spine) Listen(ctx context.Context, by brevet.Caller, p Present, send fu
 		s.Log.WarnContext(ctx, "a gateway is connected twice: the connection before is not over yet, or its folder was copied", "machine", by.Machine)
 	}
 	o := overseer{spine: s, by: by, send: send, given: map[string]time.Time{}, watched: map[brevet.SessionID]string{}}
+	if err := o.endStrays(ctx, p.Live); err != nil {
+		return err
+	}
 	pulse := time.NewTicker(keepAlive)
 	defer pulse.Stop()
 	for {
@@ -175,6 +178,31 @@ func (o *overseer) giveOrders(ctx context.Context) error {
 		}
 	}
 	return o.giveWatchers()
+}
+
+// endStrays has the gateway end sessions that it says it has, and that by the rows have no grant any more:
+// somebody may have changed those while nobody looked, so that nobody would end them.
+func (o *overseer) endStrays(ctx context.Context, live []brevet.SessionID) error {
+	q := o.spine.Store.Query(ctx)
+	for _, id := range live {
+		session, err := q.Session(id)
+		var g brevet.Grant
+		if err == nil {
+			g, err = q.Grant(session.Grant)
+		}
+		switch {
+		case err != nil && brevet.KindOf(err) != brevet.NotFound:
+			return o.unread(ctx, err)
+		case err == nil && g.State != brevet.Ended:
+			continue
+		case err == nil:
+			o.spine.mismatch(ctx, g, fmt.Sprintf("is over by its row, and %s has session %s of it", o.by.Machine, id), nil)
+		}
+		if err := o.give(string(id), Order{Session: id, Reason: "its grant is over, or not known any more"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *overseer) unread(ctx context.Context, err error) error {

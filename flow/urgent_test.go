@@ -103,3 +103,36 @@ func TestASessionWithoutItsRow(t *testing.T) {
 		}
 	})
 }
+
+// TestAStrayIsEnded: a gateway that comes back with a session whose grant's row was changed meanwhile, so that
+// nobody could end it, is told to end it. One whose grant is live goes on.
+func TestAStrayIsEnded(t *testing.T) {
+	for _, edit := range []string{"update grants set state = 'ended' where id = $", "delete from sessions where grant_id = $"} {
+		t.Run(edit, func(t *testing.T) {
+			each(t, func(w *world) {
+				r := w.granted()
+				good, err := w.approve("carol", w.ask("bob", "web-root"), 0)
+				must(w.t, err)
+				var live []brevet.SessionID
+				for _, of := range []flow.RequestView{good, r} {
+					session := newSession(w, of)
+					session.Login = "deploy"
+					must(w.t, w.spine.BeginSession(t.Context(), gateway, session))
+					live = append(live, session.ID)
+				}
+				w.restart(func() { w.edit(strings.ReplaceAll(edit, "$", "'"+string(r.Grant)+"'")) })
+				var first flow.Order
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				must(w.t, w.spine.Listen(ctx, gateway, flow.Present{Address: "gw-1:22", At: w.clock(), Live: live}, func(o flow.Order) error {
+					first = o
+					leave()
+					return nil
+				}))
+				if first.Session != live[1] {
+					w.t.Errorf("of %v the gateway was ordered %+v", live, first)
+				}
+			})
+		})
+	}
+}
