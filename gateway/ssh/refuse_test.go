@@ -147,3 +147,19 @@ func TestStockClientsReadWhyNot(t *testing.T) {
 		})
 	}
 }
+
+// A command that is too long to be recorded is refused with a sentence that stock clients print, and an event.
+func TestTooLongACommand(t *testing.T) {
+	w := gatewaytest.Start(t, gatewaytest.Options{})
+	w.Plane.Grant("bob", "web-root", time.Hour)
+	got := ssh(t, w, nil, "gw", "true "+strings.Repeat("x", 70<<10))
+	if got.status != 255 || !strings.Contains(got.stderr, "Brevet: the command is longer than 64 KiB, or cannot be read. Put it into a file") {
+		t.Errorf("status %d, %.300q", got.status, got.stderr)
+	}
+	if r := refusal(t, w, "exec"); r.Person != "bob" || !strings.Contains(r.Why, "longer than 64 KiB") {
+		t.Errorf("reported %+v", r)
+	}
+	if begun := w.Plane.Begun(); len(begun) != 0 {
+		t.Errorf("sessions began: %+v", begun)
+	}
+}

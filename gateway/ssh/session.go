@@ -114,7 +114,7 @@ func (s *session) notGiven(c setup, start *gossh.Request) string {
 		return ""
 	}
 	text := sentence(c.refused)
-	s.person.report("pty-req", text)
+	s.person.report(c.what, text)
 	return text
 }
 

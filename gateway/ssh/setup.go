@@ -16,7 +16,8 @@ type setup struct {
 	pty       []byte // payload of pty-req; nil: no terminal
 	terminal  record.Terminal
 	variables []variable
-	refused   error // why no session may start with this
+	refused   error  // why no session may start with this
+	what      string // was refused
 }
 
 type variable struct{ Name, Value string }
@@ -36,12 +37,12 @@ func (s *session) prepare(requests <-chan *gossh.Request) (setup, *gossh.Request
 		case "shell":
 			return c, r
 		case "exec", "subsystem":
-			if command, ok := readCommand(r.Payload); ok {
-				c.command = command
-				return c, r
+			command, ok := readCommand(r.Payload)
+			if c.command = command; !ok { // the session ends with the reason, as without a terminal
+				c.what, c.refused = r.Type, brevet.Errorf(brevet.Refused, "the command is longer than 64 KiB, or cannot be read").
+					WithHint("put it into a file, copy that with scp -O, and run it there")
 			}
-			s.tell("Brevet: the command is longer than 64 KiB, or cannot be read.")
-			_ = r.Reply(false, nil)
+			return c, r
 		case "pty-req":
 			_ = r.Reply(s.wantTerminal(&c, r.Payload), nil)
 		case "env":
@@ -74,7 +75,7 @@ func (s *session) wantTerminal(c *setup, payload []byte) bool {
 		return false
 	}
 	if role := s.person.admission.Role; !slices.Contains(role.SSH.Permit, "pty") {
-		c.refused = brevet.Errorf(brevet.Refused, "role %s gives no terminal", role.Name).WithHint("connect without one: ssh -T")
+		c.what, c.refused = "pty-req", brevet.Errorf(brevet.Refused, "role %s gives no terminal", role.Name).WithHint("connect without one: ssh -T")
 	}
 	c.pty = payload
 	c.terminal = record.Terminal{Term: plain(pty.Term), Columns: clampSize(pty.Columns), Rows: clampSize(pty.Rows)}
