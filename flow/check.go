@@ -42,7 +42,8 @@ func (v view) inside(by brevet.Caller) bool {
 // checkWorking looks whether anything can be done at all.
 func (s *Spine) checkWorking(ctx context.Context, found *findings) {
 	if err := s.Store.Ping(ctx); err != nil {
-		found.note("error", "database", "the database does not answer: nothing can be changed")
+		message, hint := brevet.MessageOf(err)
+		found.note("error", "database", "%s: %s", message, hint)
 	}
 	s.mu.Lock()
 	trouble := s.trouble

@@ -295,7 +295,8 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if err := s.store.Ping(r.Context()); err != nil {
 		s.log.WarnContext(r.Context(), "not healthy", "error", err)
-		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		message, _ := brevet.MessageOf(err)
+		http.Error(w, message, http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = io.WriteString(w, "ok\n") // whoever asked has gone

@@ -174,6 +174,9 @@ func (s *Store) settle(ctx context.Context, batch []*change) {
 			continue
 		}
 		if !again {
+			if s.dialect.fatal(err) {
+				s.wrote(&s.ailing.change, s.dialect.explain(err))
+			}
 			s.logger.WarnContext(ctx, "changes were not committed", "changes", len(batch), "tries", try, "error", err)
 			return
 		}
@@ -190,6 +193,9 @@ var errOneFailed = errors.New("a change of the batch failed")
 func (s *Store) commit(parent context.Context, batch []*change, apart bool) error {
 	ctx, cancel := s.batchContext(parent)
 	defer cancel()
+	if err := s.file.there(); err != nil {
+		return err
+	}
 	fault.Point("store.change.begin")
 	tx, err := s.writes.BeginTx(ctx, s.dialect.isolation())
 	if err != nil {

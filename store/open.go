@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ type pools struct {
 	reads  *sql.DB
 	copies *sql.DB // of SQLite alone, see Store.copyBack
 	lock   *sql.DB // keeps other servers away
+	file   file    // of SQLite alone
 }
 
 // How many connections each pool has. SQLite has one writer, whatever one opens.
@@ -69,9 +71,11 @@ func (p *pools) openSQLite(ctx context.Context, path string) (err error) {
 	if p.lock, err = lockSQLite(ctx, path); err != nil {
 		return err
 	}
-	if err := touch(path); err != nil {
+	opened, err := touch(path)
+	if err != nil {
 		return err
 	}
+	p.file = file{path, opened}
 	settings := url.Values{"_pragma": {
 		"busy_timeout(10000)",
 		"journal_mode(wal)",
@@ -108,13 +112,14 @@ func sqliteURL(path string, settings url.Values) string {
 
 // touch makes the file, if there is none, for its owner alone: SQLite would make it readable
 // to all that the umask lets. Its companions (-wal, -shm) take over the file's mode.
-func touch(path string) error {
+func touch(path string) (fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return brevet.Errorf(brevet.Unavailable, "the database %s cannot be opened", path).Because(err).
+		return nil, brevet.Errorf(brevet.Unavailable, "the database %s cannot be opened", path).Because(err).
 			WithHint("its folder must be there, and writable for the account of the server")
 	}
-	return f.Close()
+	info, err := f.Stat()
+	return info, errors.Join(err, f.Close())
 }
 
 // lockSQLite takes the database for this process, until what it returns is closed: two
@@ -122,7 +127,7 @@ func touch(path string) error {
 // SQLite file beside the database, since that works wherever SQLite does, and the system
 // lets go of it when the process dies.
 func lockSQLite(ctx context.Context, path string) (*sql.DB, error) {
-	if err := touch(path + "-lock"); err != nil {
+	if _, err := touch(path + "-lock"); err != nil {
 		return nil, err
 	}
 	lock, err := sql.Open("sqlite", sqliteURL(path+"-lock", nil))

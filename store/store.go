@@ -55,6 +55,7 @@ type Store struct {
 	signal  chan struct{} // closed and replaced when size grows
 	trusted head          // the newest that this process signed or verified
 	recent  []audit.Leaf  // the last of trusted that this process wrote itself
+	ailing  ailing        // what Ping knows of writes
 }
 
 // Open opens the database, makes or migrates its tables, and starts the writer, which runs
@@ -116,14 +117,6 @@ func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
 	return s.pools.close()
-}
-
-// Ping returns nil if the database answers.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.reads.PingContext(ctx); err != nil {
-		return s.dialect.explain(err)
-	}
-	return nil
 }
 
 // Query returns reads that each see the newest committed state, under ctx.
@@ -222,6 +215,7 @@ func (s *Store) told(h head, leaves []audit.Leaf) {
 		s.recent = append(make([]audit.Leaf, 0, 3*mostRecent), s.recent[mostRecent:]...)
 	}
 	s.trusted, s.recent = h, append(s.recent, leaves...)
+	s.ailing = ailing{}
 	s.mu.Unlock()
 	s.grown(h.tree.Size)
 }

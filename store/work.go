@@ -23,6 +23,9 @@ func (s *Store) Work(ctx context.Context, fn func(*Work) error) error {
 			return nil
 		}
 		if ctx.Err() != nil || !s.dialect.worthTrying(err, try, time.Since(began)) {
+			if ctx.Err() == nil && s.dialect.fatal(err) {
+				s.wrote(&s.ailing.work, s.dialect.explain(err))
+			}
 			return s.dialect.explain(err)
 		}
 		time.Sleep(time.Duration(try) * time.Millisecond)
@@ -30,6 +33,9 @@ func (s *Store) Work(ctx context.Context, fn func(*Work) error) error {
 }
 
 func (s *Store) work(ctx context.Context, fn func(*Work) error) error {
+	if err := s.file.there(); err != nil {
+		return err
+	}
 	tx, err := s.writes.BeginTx(ctx, s.dialect.isolation())
 	if err != nil {
 		return err
@@ -51,6 +57,7 @@ func (s *Store) work(ctx context.Context, fn func(*Work) error) error {
 		return err
 	}
 	fault.Point("store.work.committed")
+	s.wrote(&s.ailing.work, nil)
 	s.tellWritten()
 	return nil
 }
