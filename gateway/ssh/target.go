@@ -135,7 +135,8 @@ func (s *Server) reach(address string, config *gossh.ClientConfig, p *peer, d *d
 	return channels, requests, nil
 }
 
-// refuseAll says no to whatever the target wants to open at the person's end, until the connection ends.
+// refuseAll says no to whatever the peer opens and asks, until the connection ends. That is for targets, which may
+// open nothing at the person's end, and for whoever is hung up on.
 func refuseAll(channels <-chan gossh.NewChannel, requests <-chan *gossh.Request) {
 	for channels != nil || requests != nil {
 		select {
@@ -144,7 +145,7 @@ func refuseAll(channels <-chan gossh.NewChannel, requests <-chan *gossh.Request)
 				channels = nil
 				continue
 			}
-			_ = c.Reject(gossh.Prohibited, "nothing may be opened from a target")
+			_ = c.Reject(gossh.Prohibited, "nothing may be opened here")
 		case r, ok := <-requests:
 			if !ok {
 				requests = nil
