@@ -5,6 +5,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/brevet-pim/brevet"
 )
@@ -19,19 +20,31 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if time.Since(s.ailing.at) >= failureCounts {
+		return nil
+	}
 	return cmp.Or(s.ailing.change, s.ailing.work)
 }
+
+// failureCounts is for how long a write that failed says that the database is not well. A server that gets no
+// more work for it would never learn otherwise.
+const failureCounts = time.Minute
 
 // ailing is why the last write of each kind failed, if that was for want of the database. Whoever only reads
 // from a database with a full disk finds nothing wrong with it. They are kept apart, for a heartbeat that is
 // written over the one before may succeed where there is no room for an event.
-type ailing struct{ change, work error }
+type ailing struct {
+	change, work error
+	at           time.Time // of the last failure
+}
 
 // wrote remembers in one of the two how a write ended: nil, or what the database said.
 func (s *Store) wrote(which *error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	*which = err
+	if *which = err; err != nil {
+		s.ailing.at = time.Now()
+	}
 }
 
 // file is a SQLite file as it was opened. The zero value, of other databases, is always there.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/brevet-pim/brevet"
 	"github.com/brevet-pim/brevet/store"
@@ -102,6 +104,25 @@ func TestPingKnowsOfWrites(t *testing.T) {
 		}
 		turn("off")
 		log(t, s, "after")
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAFailureIsForgotten: a server that gets no more work since it is not well finds out whether it is.
+func TestAFailureIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := storetest.New(t)
+		if err := s.LimitPages(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		for err := error(nil); err == nil; {
+			err, _ = tryBoth(t, s)
+		}
+		time.Sleep(59 * time.Second)
+		kind(t, s.Ping(t.Context()), brevet.Unavailable)
+		time.Sleep(time.Second)
 		if err := s.Ping(t.Context()); err != nil {
 			t.Error(err)
 		}
