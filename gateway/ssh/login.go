@@ -28,6 +28,7 @@ type login struct {
 	source   netip.Addr
 	leave    func() // lets go of the place among strangers
 	out      func() // lets go of the person's place inside
+	admitted func() // called before the client is told that it is logged in
 	deadline *time.Timer
 	typed    string          // name typed by the person, from TLS
 	target   brevet.TargetID // that it names
@@ -188,6 +189,7 @@ func (l *login) admit(want gateway.Want, a gateway.Admission, say func(string) e
 			WithHint("close some of them"))
 	}
 	l.out = func() { l.server.inside.leave(a.Person) }
+	l.admitted()
 	e := entrance{admission: a, want: want, target: l.server.dial(l.ctx, a, want)}
 	return &gossh.Permissions{ExtraData: map[any]any{entranceKey{}: e}}, nil
 }

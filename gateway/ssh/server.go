@@ -138,7 +138,7 @@ func (s *Server) serve(serving context.Context, c net.Conn, leave func()) {
 	source := addressOf(c.RemoteAddr())
 	keepTCPAlive(c)
 
-	l := &login{server: s, ctx: ctx, source: source, leave: leave, out: func() {}}
+	l := &login{server: s, ctx: ctx, source: source, leave: leave, out: func() {}, admitted: func() {}}
 	l.deadline = time.AfterFunc(handshakeWithin, func() { socket.Close() })
 	defer l.deadline.Stop()
 	ends, goes := context.AfterFunc(serving, l.hurry), context.AfterFunc(ctx, l.hurry)
@@ -177,7 +177,9 @@ func (s *Server) letIn(ctx context.Context, l *login, p *peer, inTime func() boo
 		s.log().WarnContext(ctx, "no host certificate", "name", shown(l.typed, maxShown), "error", cause(err))
 		return in
 	}
-	wire := newPackets(transport, &s.buffers, false)
+	ahead := &ahead{Conn: transport}
+	l.admitted = func() { ahead.loggedIn.Store(true) }
+	wire := newPackets(ahead, &s.buffers, false)
 	conn, channels, requests, err := gossh.NewServerConn(wire, config)
 	if !inTime() || err != nil {
 		if err == nil {
