@@ -44,12 +44,21 @@ func (a answers) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		defer cancel()
 		callOf(ctx).hurry.readAll()
 		response, err := next(bounded, r)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = brevet.Errorf(brevet.Unavailable, "this took longer than %s and was given up", answerWithin).Because(err).
-				WithHint("look whether it was done before you try again")
-		}
-		return response, a.tell(ctx, r.Spec().Procedure, err)
+		return response, a.tell(ctx, r.Spec().Procedure, tookTooLong(ctx, bounded, err))
 	}
+}
+
+// tookTooLong says of an error that is none but a time that was over, that it was, unless the caller has gone.
+func tookTooLong(ctx, bounded context.Context, err error) error {
+	_, said := errors.AsType[*brevet.Error](err)
+	if said || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
+	message := "this took too long and was given up" // by a part of it that has less time
+	if bounded.Err() != nil {
+		message = fmt.Sprintf("this took longer than %s and was given up", answerWithin)
+	}
+	return brevet.Errorf(brevet.Unavailable, "%s", message).Because(err).WithHint("look whether it was done before you try again")
 }
 
 // WrapStreamingHandler implements connect.Interceptor.
