@@ -99,12 +99,7 @@ func (c closing) problem(root string) string {
 
 // tellMismatch tells, once, that row and log do not say the same of a recording.
 func (s *Spine) tellMismatch(ctx context.Context, session brevet.Session, g brevet.Grant, c closing) {
-	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: "log.mismatch", Session: session.ID, Limit: 1})
-	if err == nil && len(told) > 0 {
-		return // each time that somebody plays it would tell it again
-	}
 	event := s.onSession(s.failure("log.mismatch", "", s.self(), fmt.Sprintf("the recording of %s: %s", session.ID, c.wrong)), session, g)
-	event.Subject = string(event.ID)
 	event.Detail = map[string]any{"row": c.row, "log": c.logged}
-	s.tell(ctx, event)
+	s.tellOnce(ctx, store.Filter{Session: session.ID}, event)
 }

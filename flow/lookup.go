@@ -95,8 +95,7 @@ func (s *Spine) discredited(ctx context.Context, g brevet.Grant, cause error) {
 		return // it was revoked just now: no mismatch
 	}
 	if errors.Is(cause, issuer.ErrTakenBack) {
-		ended, err := s.Store.Query(ctx).Search(store.Filter{Kind: "grant.ending", Grant: g.ID, Limit: 1})
-		if err == nil && len(ended) == 0 {
+		if ended, err := s.endIsLogged(ctx, g.ID); err == nil && !ended {
 			reason, _ := brevet.MessageOf(cause)
 			if err := s.end(ctx, g.ID, ending{at: s.Clock(), by: string(s.Server), caller: s.self(), reason: reason}); err != nil {
 				s.Log.WarnContext(ctx, "a grant that was taken back cannot be ended yet", "grant", g.ID, "error", err)
@@ -110,16 +109,22 @@ func (s *Spine) discredited(ctx context.Context, g brevet.Grant, cause error) {
 
 // mismatch tells, once, of a grant whose row does not agree with what was signed and logged.
 func (s *Spine) mismatch(ctx context.Context, g brevet.Grant, what string, cause error) {
-	told, err := s.Store.Query(ctx).Search(store.Filter{Kind: "log.mismatch", Grant: g.ID, Limit: 1})
-	if err == nil && len(told) > 0 {
-		return // each try to get in would tell it again
-	}
 	event := s.onGrant(s.failure("log.mismatch", "", s.self(), string(g.ID)+" "+what), g)
-	event.Subject = string(event.ID)
 	if cause != nil {
 		event.Detail = map[string]any{"error": cause.Error()}
 	}
-	s.tell(ctx, event)
+	s.tellOnce(ctx, store.Filter{Grant: g.ID}, event)
+}
+
+// tellOnce tells of a mismatch, unless the log has one that the filter finds: what is tried again and again
+// would tell it each time.
+func (s *Spine) tellOnce(ctx context.Context, of store.Filter, mismatch brevet.Event) {
+	of.Kind, of.Limit = mismatch.Kind, 1
+	if told, err := s.Store.Query(ctx).Search(of); err == nil && len(told) > 0 {
+		return
+	}
+	mismatch.Subject = string(mismatch.ID)
+	s.tell(ctx, mismatch)
 }
 
 // admission returns the proof of a live grant with the issuer's fresh word, for a gateway that has

@@ -122,19 +122,15 @@ func (s *Spine) EndSession(ctx context.Context, by brevet.Caller, ended brevet.S
 
 // rowGone tells, once, that a session ended of whose beginning the log knows, and the database does not.
 func (s *Spine) rowGone(ctx context.Context, by brevet.Caller, ended brevet.Session) {
-	q := s.Store.Query(ctx)
-	started, err := q.Search(store.Filter{Kind: "session.started", Session: ended.ID, Limit: 1})
+	started, err := s.Store.Query(ctx).Search(store.Filter{Kind: "session.started", Session: ended.ID, Limit: 1})
 	if err != nil || len(started) == 0 || started[0].Actor != string(by.Machine) {
 		return // there was none
 	}
-	if told, err := q.Search(store.Filter{Kind: "log.mismatch", Session: ended.ID, Limit: 1}); err != nil || len(told) > 0 {
-		return
-	}
 	first := started[0]
 	event := s.failure("log.mismatch", "", s.self(), fmt.Sprintf("%s of %s ended, which event %d of the log began, and its row is gone", ended.ID, first.About, first.Index))
-	event.Subject, event.Session, event.Grant, event.Request, event.About = string(event.ID), ended.ID, first.Grant, first.Request, first.About
+	event.Session, event.Grant, event.Request, event.About = ended.ID, first.Grant, first.Request, first.About
 	event.Detail = map[string]any{"ended": ended.EndedAt, "reason": ended.EndReason, "machine": by.Machine}
-	s.tell(ctx, event)
+	s.tellOnce(ctx, store.Filter{Session: ended.ID}, event)
 }
 
 // endSession writes the end of a session, and what else there is to tell of it.

@@ -113,10 +113,7 @@ func (s *Spine) stillLive(ctx context.Context, grants []brevet.Grant, cause erro
 		if _, known := s.alive.get(g.ID); !known {
 			continue
 		}
-		reading, cancel := context.WithTimeout(ctx, hurry)
-		ended, err := s.Store.Query(reading).Search(store.Filter{Kind: "grant.ending", Grant: g.ID, Limit: 1})
-		cancel()
-		if err == nil && len(ended) > 0 {
+		if ended, err := s.endIsLogged(ctx, g.ID); err == nil && ended {
 			continue // somebody was faster
 		}
 		live = append(live, g)
@@ -126,6 +123,14 @@ func (s *Spine) stillLive(ctx context.Context, grants []brevet.Grant, cause erro
 		}
 	}
 	return live
+}
+
+// endIsLogged reports whether the log has the end of a grant, whatever its row says. It does not wait long.
+func (s *Spine) endIsLogged(ctx context.Context, id brevet.GrantID) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, hurry)
+	defer cancel()
+	found, err := s.Store.Query(ctx).Search(store.Filter{Kind: "grant.ending", Grant: id, Limit: 1})
+	return len(found) > 0, err
 }
 
 // endNow ends grants by issuer and gateways alone.
@@ -145,8 +150,7 @@ func (s *Spine) writeUrgent(ctx context.Context) {
 		if brevet.KindOf(err) != brevet.Conflict || err == nil {
 			continue
 		}
-		ended, err := s.Store.Query(ctx).Search(store.Filter{Kind: "grant.ending", Grant: id, Limit: 1})
-		if err == nil && len(ended) > 0 {
+		if ended, err := s.endIsLogged(ctx, id); err == nil && ended {
 			s.urgent.over(id) // written meanwhile
 		}
 	}

@@ -12,25 +12,23 @@ import (
 	"github.com/brevet-pim/brevet/server"
 )
 
-// asServer names the data folder to the process that TestServerProcess is when another test starts it.
+// asServer names the data folder to a process of these tests that is to be brevet server.
 const asServer = "BREVET_TEST_SERVER"
 
-// TestServerProcess is no test but brevet server, in the process of TestLogReaderGoes.
-func TestServerProcess(t *testing.T) {
-	data := os.Getenv(asServer)
-	if data == "" {
-		t.Skip("only as a process of another test")
+func TestMain(m *testing.M) {
+	if data := os.Getenv(asServer); data != "" {
+		brevet := cli.New("test", server.Commands("test")...)
+		brevet.SetArgs([]string{"server", "--data", data})
+		os.Exit(cli.Run(brevet))
 	}
-	brevet := cli.New("test", server.Commands("test")...)
-	brevet.SetArgs([]string{"server", "--data", data})
-	os.Exit(cli.Run(brevet))
+	os.Exit(m.Run())
 }
 
 // TestLogReaderGoes ends whoever reads what the server tells of itself: that must not end the server.
 func TestLogReaderGoes(t *testing.T) {
 	f := founding(t)
 	mustFound(t, f)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServerProcess$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), asServer+"="+f.Data)
 	log, err := cmd.StderrPipe()
 	if err != nil {
